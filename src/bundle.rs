@@ -1,0 +1,1 @@
+//! The model file: tensors plus one JSON card.

@@ -1,0 +1,1 @@
+//! Layers, backbones, foreign weight names.
