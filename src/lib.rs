@@ -11,6 +11,7 @@ pub mod error;
 pub mod files;
 pub mod nets;
 pub mod report;
+pub mod settings;
 pub mod tensors;
 pub mod train;
 
