@@ -1,0 +1,57 @@
+# The commands of the house. `just` lists them; each is one plain cargo line, so `just` itself is never needed.
+
+# List the recipes.
+default:
+    @just --list
+
+# What the continuous check runs: format, lints, tests, documentation.
+ci:
+    .ci/run
+
+# The fastest answer to "does it compile".
+check:
+    cargo check --workspace --all-targets
+
+# Format everything.
+fmt:
+    cargo fmt --all
+
+# Lints, as strict as the continuous check.
+lint:
+    cargo clippy --workspace --all-targets -- -D warnings
+
+# The default suite; pass a filter to run a part: `just test onnx`.
+test filter="":
+    cargo test --workspace {{filter}}
+
+# The long tests too.
+test-all:
+    cargo test --workspace -- --include-ignored
+
+# The library's documentation, in a browser.
+doc:
+    cargo doc --no-deps --workspace --open
+
+# The main job on embedded data.
+tour:
+    cargo run --release -- tour
+
+# Throughput and memory on this machine.
+bench:
+    cargo run --release -- bench classify
+
+# The binary to ship: slower to build, a little faster to run.
+dist:
+    cargo build --profile dist
+
+# Licences, advisories and sources of all dependencies (needs cargo-deny).
+deny:
+    cargo deny check
+
+# Where the build time goes (target/cargo-timings/).
+timings:
+    cargo build --release --timings
+
+# Fuzz one parser for a minute (needs cargo-fuzz and a nightly toolchain).
+fuzz target:
+    cargo +nightly fuzz run {{target}} -- -max_total_time=60
