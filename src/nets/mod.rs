@@ -1,1 +1,14 @@
-//! Layers, backbones, foreign weight names.
+//! Networks: layers, initial weights, backbones, and reading weights made elsewhere.
+//!
+//! A backbone is one file under [`backbone`], one variant of [`Net`] and one row of [`NetKind`]; the conformance
+//! tests then run for it by themselves. Knows no files, class names or losses.
+
+pub mod backbone;
+pub mod config;
+pub mod init;
+pub mod layers;
+mod net;
+pub mod state;
+
+pub use config::{NetConfig, NetKind, Stem};
+pub use net::{Backbone, FeatureMap, Net};

@@ -1,0 +1,188 @@
+//! Which network, for which pictures: the part of a model's card that `nets` owns.
+
+use std::str::FromStr;
+
+use burn::tensor::Device;
+use opticus_pixels::geometry::Size;
+use serde::{Deserialize, Serialize};
+
+use super::backbone::{resnet, simple_cnn};
+use super::init::Scope;
+use super::net::Net;
+use super::state;
+use crate::tensors::TensorMap;
+use crate::{Error, Result};
+
+/// Everything that fixes a network's layers. Two equal configurations have equal parameter names and shapes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NetConfig {
+    /// The architecture.
+    pub name: NetKind,
+    /// Number of logits.
+    pub classes: usize,
+    /// Channels of the pictures: 3 for colour, 1 for grey.
+    #[serde(default = "colour")]
+    pub in_channels: usize,
+    /// Size of the pictures. Binding for `simple-cnn`, whose dense layer depends on it; elsewhere, what the
+    /// network was trained on.
+    pub input: Size,
+    /// How the residual networks begin.
+    #[serde(default, skip_serializing_if = "Stem::is_standard")]
+    pub stem: Stem,
+    /// Replaces the architecture's own dropout before the classifier.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dropout: Option<f64>,
+}
+
+fn colour() -> usize {
+    3
+}
+
+/// How `resnet18` to `resnet101` begin.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stem {
+    /// A 7×7 convolution of stride 2 and a max-pool of stride 2, for pictures of about 224 pixels.
+    #[default]
+    Standard,
+    /// A 3×3 convolution of stride 1, for pictures of about 32 to 64 pixels.
+    Small,
+}
+
+impl Stem {
+    fn is_standard(&self) -> bool {
+        *self == Self::Standard
+    }
+}
+
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal,)+) => {
+        /// The architectures, by the name a user types.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        pub enum NetKind {
+            $($(#[$doc])* #[serde(rename = $name)] $variant,)+
+        }
+
+        impl NetKind {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$variant),+];
+
+            /// The name a user types.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name),+ }
+            }
+        }
+    };
+}
+
+kinds! {
+    /// Three convolutions and two dense layers: the Keras tutorial's network.
+    SimpleCnn = "simple-cnn",
+    /// He et al. (2016), basic blocks.
+    Resnet18 = "resnet18",
+    /// He et al. (2016), basic blocks.
+    Resnet34 = "resnet34",
+    /// He et al. (2016), bottleneck blocks with the stride on the 3×3 convolution.
+    Resnet50 = "resnet50",
+    /// He et al. (2016), bottleneck blocks with the stride on the 3×3 convolution.
+    Resnet101 = "resnet101",
+}
+
+impl std::fmt::Display for NetKind {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(self.name())
+    }
+}
+
+impl FromStr for NetKind {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        Self::ALL.iter().copied().find(|kind| kind.name() == name).ok_or_else(|| {
+            let names: Vec<_> = Self::ALL.iter().map(|kind| kind.name()).collect();
+            Error::Config(format!("there is no network called `{name}`. Choose one of {}", names.join(", ")))
+        })
+    }
+}
+
+/// Bounds that keep a hostile card from asking for absurd memory.
+const MAX_CLASSES: usize = 100_000;
+const MAX_CHANNELS: usize = 64;
+const MAX_SIDE: u32 = 8192;
+
+impl NetConfig {
+    /// This architecture with its usual options.
+    pub fn new(name: NetKind, classes: usize, in_channels: usize, input: Size) -> Self {
+        Self { name, classes, in_channels, input, stem: Stem::Standard, dropout: None }
+    }
+
+    /// Checks that the network can be built and run on its input.
+    ///
+    /// # Errors
+    /// [`Error::Config`] naming the setting, or the layer the picture becomes too small at.
+    pub fn validate(&self) -> Result<()> {
+        let refuse = |what: String| Err(Error::Config(format!("{}: {what}", self.name)));
+        if !(1..=MAX_CLASSES).contains(&self.classes) {
+            return refuse(format!("{} classes; give 1 to {MAX_CLASSES}", self.classes));
+        }
+        if !(1..=MAX_CHANNELS).contains(&self.in_channels) {
+            return refuse(format!("{} input channels; give 1 to {MAX_CHANNELS}", self.in_channels));
+        }
+        let Size { width, height } = self.input;
+        if !(1..=MAX_SIDE).contains(&width) || !(1..=MAX_SIDE).contains(&height) {
+            return refuse(format!("an input of {width}x{height}; give 1 to {MAX_SIDE} pixels a side"));
+        }
+        if let Some(dropout) = self.dropout.filter(|dropout| !(0.0..1.0).contains(dropout)) {
+            return refuse(format!("dropout {dropout}; give at least 0 and less than 1"));
+        }
+        if self.stem != Stem::Standard && !self.name.is_resnet() {
+            return refuse("the small stem belongs to resnet18 to resnet101".into());
+        }
+        self.check_input().or_else(refuse)
+    }
+
+    fn check_input(&self) -> Result<(), String> {
+        match self.name {
+            NetKind::SimpleCnn => simple_cnn::flattened(self).map(drop),
+            // Padded throughout: any picture leaves at least one position.
+            NetKind::Resnet18 | NetKind::Resnet34 | NetKind::Resnet50 | NetKind::Resnet101 => Ok(()),
+        }
+    }
+
+    /// The network with initial weights that depend on the seed only, on this device.
+    ///
+    /// # Errors
+    /// As [`Self::validate`].
+    pub fn init(&self, seed: u64, device: &Device) -> Result<Net> {
+        self.build(&Scope::seeded(seed, device))
+    }
+
+    /// The network with these weights, on this device.
+    ///
+    /// # Errors
+    /// As [`Self::validate`] and [`state::load_map`].
+    pub fn load(&self, weights: &TensorMap, device: &Device) -> Result<Net> {
+        state::load_map(self.build(&Scope::blank(device))?, weights)
+    }
+
+    fn build(&self, scope: &Scope) -> Result<Net> {
+        self.validate()?;
+        Ok(match self.name {
+            NetKind::SimpleCnn => {
+                let flat = simple_cnn::flattened(self).map_err(Error::Config)?;
+                Net::SimpleCnn(simple_cnn::SimpleCnn::new(scope, self, flat))
+            }
+            NetKind::Resnet18 => Net::Resnet(resnet::Resnet::basic(scope, self, [2, 2, 2, 2])),
+            NetKind::Resnet34 => Net::Resnet(resnet::Resnet::basic(scope, self, [3, 4, 6, 3])),
+            NetKind::Resnet50 => Net::Resnet(resnet::Resnet::bottleneck(scope, self, [3, 4, 6, 3])),
+            NetKind::Resnet101 => Net::Resnet(resnet::Resnet::bottleneck(scope, self, [3, 4, 23, 3])),
+        })
+    }
+}
+
+impl NetKind {
+    const fn is_resnet(self) -> bool {
+        matches!(self, Self::Resnet18 | Self::Resnet34 | Self::Resnet50 | Self::Resnet101)
+    }
+}

@@ -1,0 +1,100 @@
+//! Two-dimensional convolution.
+
+use burn::module::{Module, Param};
+use burn::tensor::Tensor;
+use burn::tensor::module::conv2d;
+use burn::tensor::ops::ConvOptions;
+
+use crate::nets::init::{Scope, WeightInit};
+
+/// A convolution over the two image axes: input [n, c_in, h, w], output [n, c_out, h', w'] with
+/// `h' = (h + 2·padding − kernel) / stride + 1`.
+#[derive(Module, Debug)]
+pub struct Conv2d {
+    /// Kernels [out, in / groups, kernel height, kernel width].
+    pub weight: Param<Tensor<4>>,
+    /// One number per output channel.
+    pub bias: Option<Param<Tensor<1>>>,
+    /// Steps between windows (vertical, horizontal).
+    pub stride: [usize; 2],
+    /// Zeros added on each side (vertical, horizontal).
+    pub padding: [usize; 2],
+    /// Input channels are split into this many groups that do not see each other.
+    pub groups: usize,
+}
+
+/// What a [`Conv2d`] is made from. Defaults: stride 1, no padding, one group, a bias, PyTorch's initial values.
+#[derive(Clone, Copy, Debug)]
+pub struct Conv2dConfig {
+    channels: [usize; 2],
+    kernel: usize,
+    stride: usize,
+    padding: usize,
+    groups: usize,
+    bias: bool,
+    init: WeightInit,
+}
+
+impl Conv2dConfig {
+    /// A square `kernel` from `inputs` to `outputs` channels.
+    pub const fn new(inputs: usize, outputs: usize, kernel: usize) -> Self {
+        Self {
+            channels: [inputs, outputs],
+            kernel,
+            stride: 1,
+            padding: 0,
+            groups: 1,
+            bias: true,
+            init: WeightInit::TorchDefault,
+        }
+    }
+
+    /// The step between windows on both axes.
+    pub const fn stride(self, stride: usize) -> Self {
+        Self { stride, ..self }
+    }
+
+    /// Zeros added on all four sides.
+    pub const fn padding(self, padding: usize) -> Self {
+        Self { padding, ..self }
+    }
+
+    /// The number of groups; equal to the channels, it is a depthwise convolution.
+    pub const fn groups(self, groups: usize) -> Self {
+        Self { groups, ..self }
+    }
+
+    /// Leaves the bias out, where a normalisation follows.
+    pub const fn no_bias(self) -> Self {
+        Self { bias: false, ..self }
+    }
+
+    /// How the weights are drawn.
+    pub const fn init(self, init: WeightInit) -> Self {
+        Self { init, ..self }
+    }
+
+    /// Makes the layer at this place of the network.
+    pub fn build(self, scope: &Scope) -> Conv2d {
+        let [inputs, outputs] = self.channels;
+        let area = self.kernel * self.kernel;
+        // PyTorch's fans: axis 1 of the weight for what enters, axis 0 for what leaves.
+        let (fan_in, fan_out) = (inputs / self.groups * area, outputs * area);
+        let shape = [outputs, inputs / self.groups, self.kernel, self.kernel];
+        Conv2d {
+            weight: scope.param("weight", shape, self.init.weight(fan_in, fan_out)),
+            bias: self.bias.then(|| scope.param("bias", [outputs], self.init.bias(fan_in))),
+            stride: [self.stride; 2],
+            padding: [self.padding; 2],
+            groups: self.groups,
+        }
+    }
+}
+
+impl Conv2d {
+    /// Input [n, c_in, h, w], output [n, c_out, h', w'].
+    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        let options = ConvOptions::new(self.stride, self.padding, [1, 1], self.groups);
+        conv2d(x, self.weight.val(), self.bias.as_ref().map(|bias| bias.val()), options)
+    }
+}

@@ -1,0 +1,34 @@
+//! The dense layer.
+
+use burn::module::{Module, Param};
+use burn::tensor::Tensor;
+
+use crate::nets::init::{Scope, WeightInit};
+
+/// `y = x · weightᵀ + bias`, with the weight stored [out, in] as PyTorch does.
+#[derive(Module, Debug)]
+pub struct Linear {
+    /// [out, in].
+    pub weight: Param<Tensor<2>>,
+    /// [out].
+    pub bias: Option<Param<Tensor<1>>>,
+}
+
+impl Linear {
+    /// A layer with a bias from `inputs` to `outputs` values at this place of the network.
+    pub fn new(scope: &Scope, inputs: usize, outputs: usize, init: WeightInit) -> Self {
+        Self {
+            weight: scope.param("weight", [outputs, inputs], init.weight(inputs, outputs)),
+            bias: Some(scope.param("bias", [outputs], init.bias(inputs))),
+        }
+    }
+
+    /// Input [n, in], output [n, out].
+    pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
+        let y = x.matmul(self.weight.val().transpose()); // [n, out]
+        match &self.bias {
+            Some(bias) => y + bias.val().unsqueeze(),
+            None => y,
+        }
+    }
+}

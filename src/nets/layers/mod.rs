@@ -1,0 +1,28 @@
+//! Layers whose parameters carry the names and shapes of PyTorch's, so that a state dictionary needs no table.
+//!
+//! | layer | state |
+//! |---|---|
+//! | [`Conv2d`] | `weight` [out, in / groups, kh, kw], `bias` [out] |
+//! | [`Linear`] | `weight` [out, in], `bias` [out] |
+//! | [`BatchNorm2d`] | `weight`, `bias`, `running_mean`, `running_var` [channels] |
+//!
+//! Whether a layer trains is told by two things together: its input lives on an autodiff device, and the layer
+//! has not been frozen (`Module::freeze`) or put into validation (`Module::valid`).
+
+mod activation;
+mod conv;
+mod dropout;
+mod linear;
+mod norm;
+mod pool;
+mod sequence;
+mod transparent;
+
+pub use activation::{Activation, ActivationKind};
+pub use conv::{Conv2d, Conv2dConfig};
+pub use dropout::Dropout;
+pub use linear::Linear;
+pub use norm::{BatchNorm2d, RunningStat};
+pub use pool::{AdaptiveAvgPool2d, MaxPool2d, global_avg_pool};
+pub use sequence::{Layer, run};
+pub(crate) use transparent::transparent_module;
