@@ -1,7 +1,9 @@
 //! Words: flags, progress, exit status. The only room that prints.
 
 mod classify;
+mod doctor;
 mod interrupt;
+mod machine;
 mod model;
 mod output;
 
@@ -49,6 +51,8 @@ enum Job {
     /// Look into model files, bring weights in, take them out.
     #[command(subcommand)]
     Model(model::Verb),
+    /// What this machine offers, what of it is used, and whether it works.
+    Doctor(doctor::DoctorArgs),
 }
 
 /// Entry point of the binary: the exit status is 0 done, 1 failed, 2 usage or configuration, 130 interrupted.
@@ -81,6 +85,7 @@ fn run(cli: Cli) -> Result<(), Error> {
     match cli.job {
         Job::Classify(verb) => classify::run(verb, &global),
         Job::Model(verb) => model::run(verb, &global),
+        Job::Doctor(args) => doctor::run(args, &global),
     }
 }
 

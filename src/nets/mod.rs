@@ -8,6 +8,7 @@ pub mod config;
 pub mod init;
 pub mod layers;
 mod net;
+pub mod onnx;
 pub mod state;
 
 pub use config::{NetConfig, NetKind, Stem};

@@ -1,0 +1,385 @@
+//! A network written down as ONNX operations, one typed method an operation.
+//!
+//! Each layer and backbone has an `export` beside its `forward` that calls these methods in the same order. Values
+//! know their shape without the batch, so that what depends on the picture's size (adaptive pooling, say) is
+//! resolved while writing and the file holds plain operations only.
+
+use std::collections::{BTreeSet, HashMap};
+
+use burn::module::{Param, ParamId};
+use burn::tensor::Tensor;
+
+use super::proto::{Attribute, DataType, Dimension, Header, Message, Node, model, tensor, value_info};
+
+/// A tensor that flows through the graph: its name, and its shape for one picture (`[C, H, W]` or `[features]`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Value {
+    name: String,
+    shape: Vec<usize>,
+}
+
+impl Value {
+    /// The shape for one picture, without the batch.
+    pub fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    /// Channels, height and width; what is missing counts as 1.
+    fn map(&self) -> [usize; 3] {
+        [0, 1, 2].map(|axis| self.shape.get(axis).copied().unwrap_or(1))
+    }
+}
+
+/// How a convolution or pooling window moves: `[vertical, horizontal]` each, padding on both sides alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// Size of the window.
+    pub kernel: [usize; 2],
+    /// Step of the window.
+    pub stride: [usize; 2],
+    /// Rows and columns added at each side.
+    pub padding: [usize; 2],
+    /// Distance between the taps; 1 is dense.
+    pub dilation: [usize; 2],
+    /// Whether a last, partly outside window counts (pooling only).
+    pub ceil: bool,
+}
+
+impl Window {
+    /// A dense window without padding.
+    pub fn new(kernel: [usize; 2], stride: [usize; 2]) -> Self {
+        Self { kernel, stride, padding: [0, 0], dilation: [1, 1], ceil: false }
+    }
+
+    /// With `padding` rows and columns at each side.
+    pub fn padded(self, padding: [usize; 2]) -> Self {
+        Self { padding, ..self }
+    }
+
+    /// Output length along one axis.
+    fn output(&self, axis: usize, input: usize) -> usize {
+        let reach = self.dilation[axis] * (self.kernel[axis] - 1) + 1;
+        let room = (input + 2 * self.padding[axis]).saturating_sub(reach);
+        if !self.ceil {
+            return room / self.stride[axis] + 1;
+        }
+        let last = room.div_ceil(self.stride[axis]);
+        // PyTorch's rule: a window must start inside the picture or its leading padding.
+        if last * self.stride[axis] >= input + self.padding[axis] { last } else { last + 1 }
+    }
+
+    fn attributes(&self) -> Vec<(&'static str, Attribute)> {
+        let [ph, pw] = self.padding;
+        vec![
+            ("kernel_shape", ints(&self.kernel)),
+            ("strides", ints(&self.stride)),
+            ("pads", ints(&[ph, pw, ph, pw])),
+        ]
+    }
+}
+
+fn ints(values: &[usize]) -> Attribute {
+    Attribute::Ints(values.iter().map(|&v| v as i64).collect())
+}
+
+/// The parameters of a batch normalisation at inference.
+#[derive(Clone, Copy, Debug)]
+pub struct Norm<'a> {
+    /// Scale, one a channel.
+    pub weight: &'a Tensor<1>,
+    /// Shift, one a channel.
+    pub bias: &'a Tensor<1>,
+    /// Mean seen in training, one a channel.
+    pub running_mean: &'a Tensor<1>,
+    /// Variance seen in training, one a channel.
+    pub running_var: &'a Tensor<1>,
+    /// Added to the variance.
+    pub epsilon: f64,
+}
+
+/// An ONNX graph under construction.
+#[derive(Debug)]
+pub struct Graph {
+    /// The state-dict name of each parameter of the network.
+    names: HashMap<ParamId, String>,
+    input: Value,
+    nodes: Vec<Node>,
+    constants: Vec<Message>,
+    /// Names in use, as ONNX wants each once.
+    taken: BTreeSet<String>,
+}
+
+/// The name of the picture input.
+const INPUT: &str = "input";
+
+impl Graph {
+    /// A graph whose input is a batch of pictures of `[channels, height, width]`. `names` gives each parameter its
+    /// name in the file; one without gets a name by its role.
+    pub fn new(input: [usize; 3], names: HashMap<ParamId, String>) -> Self {
+        let input = Value { name: INPUT.to_owned(), shape: input.to_vec() };
+        let taken = BTreeSet::from([INPUT.to_owned()]);
+        Self { names, input, nodes: Vec::new(), constants: Vec::new(), taken }
+    }
+
+    /// The batch of pictures.
+    pub fn input(&self) -> Value {
+        self.input.clone()
+    }
+
+    /// A name not in use: `wanted`, or `wanted_2`, `wanted_3`…
+    fn fresh(&mut self, wanted: &str) -> String {
+        let mut name = wanted.to_owned();
+        let mut copies = 1;
+        while !self.taken.insert(name.clone()) {
+            copies += 1;
+            name = format!("{wanted}_{copies}");
+        }
+        name
+    }
+
+    /// Stores a constant of floats and returns its name.
+    fn floats(&mut self, name: &str, shape: &[usize], values: &[f32]) -> String {
+        let name = self.fresh(name);
+        let raw = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+        self.constants.push(tensor(&name, DataType::Float, shape, raw));
+        name
+    }
+
+    /// Stores a constant list of whole numbers and returns its name.
+    fn integers(&mut self, name: &str, values: &[i64]) -> String {
+        let name = self.fresh(name);
+        let raw = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+        self.constants.push(tensor(&name, DataType::Int64, &[values.len()], raw));
+        name
+    }
+
+    /// Stores a parameter under its state-dict name and returns that name.
+    fn parameter<const D: usize>(&mut self, role: &str, parameter: &Param<Tensor<D>>) -> String {
+        let name = self.names.get(&parameter.id).cloned().unwrap_or_else(|| role.to_owned());
+        let values = parameter.val();
+        let shape = values.dims();
+        self.floats(&name, &shape, &host(values))
+    }
+
+    /// Adds an operation. It is named after the layer that its first constant belongs to, else after its kind.
+    fn node(
+        &mut self,
+        kind: &'static str,
+        inputs: Vec<String>,
+        attributes: Vec<(&'static str, Attribute)>,
+        shape: Vec<usize>,
+    ) -> Value {
+        let layer = inputs.get(1).and_then(|name| name.strip_suffix(".weight"));
+        let name = self.fresh(&layer.map_or_else(|| kind.to_lowercase(), |layer| layer.to_owned()));
+        self.nodes.push(Node { name: name.clone(), kind, inputs, output: name.clone(), attributes });
+        Value { name, shape }
+    }
+
+    fn unary(&mut self, kind: &'static str, x: &Value, attributes: Vec<(&'static str, Attribute)>) -> Value {
+        self.node(kind, vec![x.name.clone()], attributes, x.shape.clone())
+    }
+
+    /// Convolution with weights `[out, in / groups, kernel_h, kernel_w]`.
+    pub fn conv(
+        &mut self,
+        x: &Value,
+        weight: &Param<Tensor<4>>,
+        bias: Option<&Param<Tensor<1>>>,
+        window: Window,
+        groups: usize,
+    ) -> Value {
+        let [out, ..] = weight.val().dims();
+        let [_, h, w] = x.map();
+        let mut inputs = vec![x.name.clone(), self.parameter("conv.weight", weight)];
+        inputs.extend(bias.map(|bias| self.parameter("conv.bias", bias)));
+        let mut attributes = window.attributes();
+        attributes.push(("dilations", ints(&window.dilation)));
+        attributes.push(("group", Attribute::Int(groups as i64)));
+        self.node("Conv", inputs, attributes, vec![out, window.output(0, h), window.output(1, w)])
+    }
+
+    /// Fully connected layer with weights `[out, in]`, as PyTorch keeps them.
+    pub fn linear(&mut self, x: &Value, weight: &Param<Tensor<2>>, bias: Option<&Param<Tensor<1>>>) -> Value {
+        let [out, _] = weight.val().dims();
+        let mut inputs = vec![x.name.clone(), self.parameter("linear.weight", weight)];
+        inputs.extend(bias.map(|bias| self.parameter("linear.bias", bias)));
+        self.node("Gemm", inputs, vec![("transB", Attribute::Int(1))], vec![out])
+    }
+
+    /// Batch normalisation with the running statistics; `name` is the layer's.
+    pub fn batch_norm(&mut self, x: &Value, name: &str, norm: Norm) -> Value {
+        let mut inputs = vec![x.name.clone()];
+        for (field, values) in [
+            ("weight", norm.weight),
+            ("bias", norm.bias),
+            ("running_mean", norm.running_mean),
+            ("running_var", norm.running_var),
+        ] {
+            inputs.push(self.floats(&format!("{name}.{field}"), &values.dims(), &host(values.clone())));
+        }
+        let attributes = vec![("epsilon", Attribute::Float(norm.epsilon as f32))];
+        self.node("BatchNormalization", inputs, attributes, x.shape.clone())
+    }
+
+    /// max(x, 0).
+    pub fn relu(&mut self, x: &Value) -> Value {
+        self.unary("Relu", x, Vec::new())
+    }
+
+    /// x · relu6(x + 3) / 6.
+    pub fn hard_swish(&mut self, x: &Value) -> Value {
+        self.unary("HardSwish", x, Vec::new())
+    }
+
+    /// relu6(x + 3) / 6, PyTorch's slope of 1/6 (ONNX's default is 1/5).
+    pub fn hard_sigmoid(&mut self, x: &Value) -> Value {
+        let slope = vec![("alpha", Attribute::Float(1.0 / 6.0)), ("beta", Attribute::Float(0.5))];
+        self.unary("HardSigmoid", x, slope)
+    }
+
+    /// Probabilities over the last axis.
+    pub fn softmax(&mut self, x: &Value) -> Value {
+        self.unary("Softmax", x, vec![("axis", Attribute::Int(-1))])
+    }
+
+    /// The greatest value in each window.
+    pub fn max_pool(&mut self, x: &Value, window: Window) -> Value {
+        let mut attributes = window.attributes();
+        attributes.push(("dilations", ints(&window.dilation)));
+        attributes.push(("ceil_mode", Attribute::Int(i64::from(window.ceil))));
+        let [c, h, w] = x.map();
+        let shape = vec![c, window.output(0, h), window.output(1, w)];
+        self.node("MaxPool", vec![x.name.clone()], attributes, shape)
+    }
+
+    /// The mean of each window; padding counts as zeros when `count_padding`, as PyTorch does by default.
+    pub fn average_pool(&mut self, x: &Value, window: Window, count_padding: bool) -> Value {
+        let mut attributes = window.attributes();
+        attributes.push(("ceil_mode", Attribute::Int(i64::from(window.ceil))));
+        attributes.push(("count_include_pad", Attribute::Int(i64::from(count_padding))));
+        let [c, h, w] = x.map();
+        let shape = vec![c, window.output(0, h), window.output(1, w)];
+        self.node("AveragePool", vec![x.name.clone()], attributes, shape)
+    }
+
+    /// The mean of each channel: `[C, H, W]` to `[C, 1, 1]`.
+    pub fn global_average_pool(&mut self, x: &Value) -> Value {
+        let [c, ..] = x.map();
+        self.node("GlobalAveragePool", vec![x.name.clone()], Vec::new(), vec![c, 1, 1])
+    }
+
+    /// Pooling to a fixed `[height, width]`, which ONNX lacks: nothing when the map has that size, a plain pooling
+    /// when it divides evenly, else a product with a matrix of means along each axis (pooling is linear).
+    pub fn adaptive_average_pool(&mut self, x: &Value, size: [usize; 2]) -> Value {
+        let [c, h, w] = x.map();
+        let [oh, ow] = size;
+        if size == [1, 1] {
+            return self.global_average_pool(x);
+        }
+        if size == [h, w] {
+            return x.clone();
+        }
+        if h % oh == 0 && w % ow == 0 {
+            let window = [h / oh, w / ow];
+            return self.average_pool(x, Window::new(window, window), false);
+        }
+        let columns = self.floats("pool.columns", &[w, ow], &transposed(&means(w, ow), w));
+        let narrow = self.node("MatMul", vec![x.name.clone(), columns], Vec::new(), vec![c, h, ow]);
+        let rows = self.floats("pool.rows", &[oh, h], &means(h, oh));
+        self.node("MatMul", vec![rows, narrow.name], Vec::new(), vec![c, oh, ow])
+    }
+
+    /// `[C, H, W]` to `[C · H · W]`, in that order.
+    pub fn flatten(&mut self, x: &Value) -> Value {
+        let shape = vec![x.shape.iter().product()];
+        self.node("Flatten", vec![x.name.clone()], vec![("axis", Attribute::Int(1))], shape)
+    }
+
+    /// Sum of two values of one shape.
+    pub fn add(&mut self, a: &Value, b: &Value) -> Value {
+        self.node("Add", vec![a.name.clone(), b.name.clone()], Vec::new(), a.shape.clone())
+    }
+
+    /// Product; `b` may have a height and width of 1 and is then spread over `a`'s.
+    pub fn mul(&mut self, a: &Value, b: &Value) -> Value {
+        self.node("Mul", vec![a.name.clone(), b.name.clone()], Vec::new(), a.shape.clone())
+    }
+
+    /// Maps one after another along the channels.
+    pub fn concat(&mut self, values: &[&Value]) -> Value {
+        let mut shape = values.first().map_or_else(Vec::new, |first| first.shape.clone());
+        if let Some(channels) = shape.first_mut() {
+            *channels = values.iter().map(|value| value.map()[0]).sum();
+        }
+        let inputs = values.iter().map(|value| value.name.clone()).collect();
+        self.node("Concat", inputs, vec![("axis", Attribute::Int(1))], shape)
+    }
+
+    /// Every `step[0]`-th row and every `step[1]`-th column, from the first on.
+    pub fn every(&mut self, x: &Value, step: [usize; 2]) -> Value {
+        let [c, h, w] = x.map();
+        let starts = self.integers("slice.starts", &[0, 0]);
+        let ends = self.integers("slice.ends", &[h as i64, w as i64]);
+        let axes = self.integers("slice.axes", &[2, 3]);
+        let steps = self.integers("slice.steps", &step.map(|s| s as i64));
+        let shape = vec![c, h.div_ceil(step[0]), w.div_ceil(step[1])];
+        self.node("Slice", vec![x.name.clone(), starts, ends, axes, steps], Vec::new(), shape)
+    }
+
+    /// Channels of zeros before and after the map's own.
+    pub fn pad_channels(&mut self, x: &Value, before: usize, after: usize) -> Value {
+        let [c, h, w] = x.map();
+        let pads = self.integers("pad.sizes", &[0, before as i64, 0, 0, 0, after as i64, 0, 0]);
+        let mode = vec![("mode", Attribute::Text("constant"))];
+        self.node("Pad", vec![x.name.clone(), pads], mode, vec![before + c + after, h, w])
+    }
+
+    /// Closes the graph: `outputs` are `(name in the file, value)`.
+    pub(super) fn finish(mut self, outputs: &[(&str, Value)], header: &Header) -> Vec<u8> {
+        let batch = |shape: &[usize]| -> Vec<Dimension> {
+            let fixed = shape.iter().map(|&n| Dimension::Fixed(n));
+            std::iter::once(Dimension::Named("batch")).chain(fixed).collect()
+        };
+        let declared: Vec<Message> =
+            outputs.iter().map(|(name, value)| value_info(name, &batch(&value.shape))).collect();
+        // An output keeps its role's name; everyone who reads it follows.
+        for (name, value) in outputs {
+            let places =
+                self.nodes.iter_mut().flat_map(|node| node.inputs.iter_mut().chain([&mut node.output]));
+            for place in places.filter(|place| **place == value.name) {
+                *place = (*name).to_owned();
+            }
+        }
+        let graph = Message::default()
+            .each(1, &self.nodes, |m, field, node| m.message(field, node.message()))
+            .text(2, header.graph_name)
+            .each(5, self.constants, Message::message)
+            .message(11, value_info(&self.input.name, &batch(&self.input.shape)))
+            .each(12, declared, Message::message);
+        model(header, graph).into_bytes()
+    }
+}
+
+/// Row `o` holds the weight of each of `input` places in the mean of bin `o`, with PyTorch's adaptive bins
+/// `floor(o · in / out) .. ceil((o + 1) · in / out)`.
+fn means(input: usize, output: usize) -> Vec<f32> {
+    let mut matrix = vec![0.0; output * input];
+    for o in 0..output {
+        let bin = o * input / output..((o + 1) * input).div_ceil(output);
+        let weight = 1.0 / bin.len() as f32;
+        for i in bin {
+            matrix[o * input + i] = weight;
+        }
+    }
+    matrix
+}
+
+/// The transpose of a matrix of `columns` columns.
+fn transposed(matrix: &[f32], columns: usize) -> Vec<f32> {
+    (0..columns).flat_map(|column| matrix.iter().skip(column).step_by(columns).copied()).collect()
+}
+
+/// A tensor's numbers on the host.
+fn host<const D: usize>(values: Tensor<D>) -> Vec<f32> {
+    values.into_data().iter::<f32>().collect()
+}
