@@ -1,1 +1,2 @@
 //! Pictures to labels.
+pub mod metrics;
