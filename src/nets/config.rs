@@ -6,7 +6,13 @@ use burn::tensor::Device;
 use opticus_pixels::geometry::Size;
 use serde::{Deserialize, Serialize};
 
-use super::backbone::{resnet, simple_cnn};
+use super::backbone::cifar_resnet::CifarResnet;
+use super::backbone::mobilenet_v3::MobilenetV3;
+use super::backbone::resnet::Resnet;
+use super::backbone::simple_cnn::{self, SimpleCnn};
+use super::backbone::small_cnn::{self, SmallCnn};
+use super::backbone::squeezenet::{self, Squeezenet};
+use super::backbone::vgg::{self, Vgg};
 use super::init::Scope;
 use super::net::Net;
 use super::state;
@@ -33,6 +39,14 @@ pub struct NetConfig {
     /// Replaces the architecture's own dropout before the classifier.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dropout: Option<f64>,
+    /// Zeros around the input of `squeezenet1_0`'s last convolution: 1 as its authors trained it in Caffe, 0 as
+    /// torchvision defines it. Changes no parameter's shape, but the logits.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub classifier_padding: usize,
+}
+
+fn is_zero(value: &usize) -> bool {
+    *value == 0
 }
 
 fn colour() -> usize {
@@ -79,6 +93,8 @@ macro_rules! kinds {
 kinds! {
     /// Three convolutions and two dense layers: the Keras tutorial's network.
     SimpleCnn = "simple-cnn",
+    /// Six convolutions with batch normalisation, for small pictures on small machines.
+    SmallCnn = "small-cnn",
     /// He et al. (2016), basic blocks.
     Resnet18 = "resnet18",
     /// He et al. (2016), basic blocks.
@@ -87,6 +103,20 @@ kinds! {
     Resnet50 = "resnet50",
     /// He et al. (2016), bottleneck blocks with the stride on the 3×3 convolution.
     Resnet101 = "resnet101",
+    /// He et al. (2016) for CIFAR: 16, 32 and 64 channels, 20 layers.
+    Resnet20 = "resnet20",
+    /// He et al. (2016) for CIFAR: 16, 32 and 64 channels, 56 layers.
+    Resnet56 = "resnet56",
+    /// Simonyan and Zisserman (2015), configuration D.
+    Vgg16 = "vgg16",
+    /// The same with batch normalisation.
+    Vgg16Bn = "vgg16_bn",
+    /// Iandola et al. (2016).
+    Squeezenet1_0 = "squeezenet1_0",
+    /// Howard et al. (2019).
+    MobilenetV3Small = "mobilenet_v3_small",
+    /// Howard et al. (2019).
+    MobilenetV3Large = "mobilenet_v3_large",
 }
 
 impl std::fmt::Display for NetKind {
@@ -114,7 +144,7 @@ const MAX_SIDE: u32 = 8192;
 impl NetConfig {
     /// This architecture with its usual options.
     pub fn new(name: NetKind, classes: usize, in_channels: usize, input: Size) -> Self {
-        Self { name, classes, in_channels, input, stem: Stem::Standard, dropout: None }
+        Self { name, classes, in_channels, input, stem: Stem::Standard, dropout: None, classifier_padding: 0 }
     }
 
     /// Checks that the network can be built and run on its input.
@@ -139,14 +169,34 @@ impl NetConfig {
         if self.stem != Stem::Standard && !self.name.is_resnet() {
             return refuse("the small stem belongs to resnet18 to resnet101".into());
         }
+        if self.classifier_padding > 1 || (self.classifier_padding > 0 && self.name != NetKind::Squeezenet1_0)
+        {
+            return refuse("classifier_padding is 0, or 1 for squeezenet1_0".into());
+        }
         self.check_input().or_else(refuse)
     }
 
     fn check_input(&self) -> Result<(), String> {
+        let at_least = |side: u32, layer: &str| {
+            let Size { width, height } = self.input;
+            let what =
+                format!("an input of {width}x{height} is too small for {layer}. Use at least {side}x{side}");
+            if width.min(height) < side { Err(what) } else { Ok(()) }
+        };
         match self.name {
             NetKind::SimpleCnn => simple_cnn::flattened(self).map(drop),
+            NetKind::SmallCnn => at_least(small_cnn::MIN_SIDE, "the max-pool after stage2"),
+            NetKind::Vgg16 | NetKind::Vgg16Bn => at_least(vgg::MIN_SIDE, "the fifth max-pool"),
+            NetKind::Squeezenet1_0 => at_least(squeezenet::MIN_SIDE, "the max-pool features.11"),
             // Padded throughout: any picture leaves at least one position.
-            NetKind::Resnet18 | NetKind::Resnet34 | NetKind::Resnet50 | NetKind::Resnet101 => Ok(()),
+            NetKind::Resnet18
+            | NetKind::Resnet34
+            | NetKind::Resnet50
+            | NetKind::Resnet101
+            | NetKind::Resnet20
+            | NetKind::Resnet56
+            | NetKind::MobilenetV3Small
+            | NetKind::MobilenetV3Large => Ok(()),
         }
     }
 
@@ -170,13 +220,21 @@ impl NetConfig {
         self.validate()?;
         Ok(match self.name {
             NetKind::SimpleCnn => {
-                let flat = simple_cnn::flattened(self).map_err(Error::Config)?;
-                Net::SimpleCnn(simple_cnn::SimpleCnn::new(scope, self, flat))
+                let flattened = simple_cnn::flattened(self).map_err(Error::Config)?;
+                Net::SimpleCnn(SimpleCnn::new(scope, self, flattened))
             }
-            NetKind::Resnet18 => Net::Resnet(resnet::Resnet::basic(scope, self, [2, 2, 2, 2])),
-            NetKind::Resnet34 => Net::Resnet(resnet::Resnet::basic(scope, self, [3, 4, 6, 3])),
-            NetKind::Resnet50 => Net::Resnet(resnet::Resnet::bottleneck(scope, self, [3, 4, 6, 3])),
-            NetKind::Resnet101 => Net::Resnet(resnet::Resnet::bottleneck(scope, self, [3, 4, 23, 3])),
+            NetKind::SmallCnn => Net::SmallCnn(SmallCnn::new(scope, self)),
+            NetKind::Resnet18 => Net::Resnet(Resnet::basic(scope, self, [2, 2, 2, 2])),
+            NetKind::Resnet34 => Net::Resnet(Resnet::basic(scope, self, [3, 4, 6, 3])),
+            NetKind::Resnet50 => Net::Resnet(Resnet::bottleneck(scope, self, [3, 4, 6, 3])),
+            NetKind::Resnet101 => Net::Resnet(Resnet::bottleneck(scope, self, [3, 4, 23, 3])),
+            NetKind::Resnet20 => Net::CifarResnet(CifarResnet::new(scope, self, 3)),
+            NetKind::Resnet56 => Net::CifarResnet(CifarResnet::new(scope, self, 9)),
+            NetKind::Vgg16 => Net::Vgg(Vgg::new(scope, self, vgg::Norm::None)),
+            NetKind::Vgg16Bn => Net::Vgg(Vgg::new(scope, self, vgg::Norm::Batch)),
+            NetKind::Squeezenet1_0 => Net::Squeezenet(Squeezenet::new(scope, self)),
+            NetKind::MobilenetV3Small => Net::MobilenetV3(MobilenetV3::small(scope, self)),
+            NetKind::MobilenetV3Large => Net::MobilenetV3(MobilenetV3::large(scope, self)),
         })
     }
 }

@@ -3,8 +3,13 @@
 use burn::module::Module;
 use burn::tensor::Tensor;
 
+use super::backbone::cifar_resnet::CifarResnet;
+use super::backbone::mobilenet_v3::MobilenetV3;
 use super::backbone::resnet::Resnet;
 use super::backbone::simple_cnn::SimpleCnn;
+use super::backbone::small_cnn::SmallCnn;
+use super::backbone::squeezenet::Squeezenet;
+use super::backbone::vgg::Vgg;
 use super::layers::transparent_module;
 
 /// A map of features and how many input pixels apart its positions are.
@@ -39,17 +44,32 @@ pub trait Backbone: Module {
 pub enum Net {
     /// `simple-cnn`.
     SimpleCnn(SimpleCnn),
+    /// `small-cnn`.
+    SmallCnn(SmallCnn),
     /// `resnet18` to `resnet101`.
     Resnet(Resnet),
+    /// `resnet20` and `resnet56`.
+    CifarResnet(CifarResnet),
+    /// `vgg16` and `vgg16_bn`.
+    Vgg(Vgg),
+    /// `squeezenet1_0`.
+    Squeezenet(Squeezenet),
+    /// `mobilenet_v3_small` and `mobilenet_v3_large`.
+    MobilenetV3(MobilenetV3),
 }
 
-transparent_module!(Net { SimpleCnn, Resnet });
+transparent_module!(Net { SimpleCnn, SmallCnn, Resnet, CifarResnet, Vgg, Squeezenet, MobilenetV3 });
 
 macro_rules! each {
     ($net:expr, $inner:ident => $call:expr) => {
         match $net {
             Net::SimpleCnn($inner) => $call,
+            Net::SmallCnn($inner) => $call,
             Net::Resnet($inner) => $call,
+            Net::CifarResnet($inner) => $call,
+            Net::Vgg($inner) => $call,
+            Net::Squeezenet($inner) => $call,
+            Net::MobilenetV3($inner) => $call,
         }
     };
 }

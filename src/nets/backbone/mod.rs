@@ -1,4 +1,9 @@
 //! One file per family of architectures.
 
+pub mod cifar_resnet;
+pub mod mobilenet_v3;
 pub mod resnet;
 pub mod simple_cnn;
+pub mod small_cnn;
+pub mod squeezenet;
+pub mod vgg;

@@ -2,7 +2,9 @@
 
 use burn::tensor::Tensor;
 
-use super::{Activation, ActivationKind, BatchNorm2d, Conv2d, MaxPool2d, transparent_module};
+use super::{
+    Activation, ActivationKind, BatchNorm2d, Conv2d, Dropout, Linear, MaxPool2d, transparent_module,
+};
 
 /// One entry of a list that works on feature maps.
 #[derive(Clone, Debug)]
@@ -21,9 +23,9 @@ pub enum Layer {
 transparent_module!(Layer { Conv2d, BatchNorm2d, Activation, MaxPool2d });
 
 impl Layer {
-    /// A ReLU.
-    pub const fn relu() -> Self {
-        Self::Activation(Activation { kind: ActivationKind::Relu })
+    /// This function of single values.
+    pub const fn activation(kind: ActivationKind) -> Self {
+        Self::Activation(Activation { kind })
     }
 
     /// Input [n, c, h, w], output [n, c', h', w'].
@@ -39,5 +41,39 @@ impl Layer {
 
 /// Runs the layers one after another.
 pub fn run(layers: &[Layer], x: Tensor<4>) -> Tensor<4> {
+    layers.iter().fold(x, |x, layer| layer.forward(x))
+}
+
+/// One entry of a list that works on vectors: a classifier of several dense layers.
+#[derive(Clone, Debug)]
+pub enum DenseLayer {
+    /// Dense layer.
+    Linear(Linear),
+    /// A function of single values.
+    Activation(Activation),
+    /// Dropout.
+    Dropout(Dropout),
+}
+
+transparent_module!(DenseLayer { Linear, Activation, Dropout });
+
+impl DenseLayer {
+    /// This function of single values.
+    pub const fn activation(kind: ActivationKind) -> Self {
+        Self::Activation(Activation { kind })
+    }
+
+    /// Input [n, c], output [n, c'].
+    pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
+        match self {
+            Self::Linear(layer) => layer.forward(x),
+            Self::Activation(layer) => layer.kind.apply(x),
+            Self::Dropout(layer) => layer.forward(x),
+        }
+    }
+}
+
+/// Runs the dense layers one after another.
+pub fn run_dense(layers: &[DenseLayer], x: Tensor<2>) -> Tensor<2> {
     layers.iter().fold(x, |x, layer| layer.forward(x))
 }

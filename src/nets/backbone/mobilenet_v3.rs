@@ -1,0 +1,259 @@
+//! MobileNetV3 small and large (Howard et al., 2019) as torchvision defines them: 2,542,856 and 5,483,032
+//! parameters for 1000 classes.
+
+use burn::module::Module;
+use burn::tensor::Tensor;
+
+use crate::nets::config::NetConfig;
+use crate::nets::init::{Scope, WeightInit};
+use crate::nets::layers::{
+    ActivationKind, BatchNorm2d, Conv2d, Conv2dConfig, DenseLayer, Dropout, Layer, Linear, global_avg_pool,
+    run, run_dense, transparent_module,
+};
+use crate::nets::net::{Backbone, FeatureMap};
+
+use ActivationKind::{HardSigmoid, HardSwish, Relu};
+
+const STEM_CHANNELS: usize = 16;
+const LAST_EXPANSION: usize = 6;
+const DROPOUT: f64 = 0.2;
+const BN_EPS: f64 = 1e-3;
+const BN_MOMENTUM: f64 = 0.01;
+
+/// One row of the paper's tables 1 and 2.
+struct Row {
+    kernel: usize,
+    expanded: usize,
+    outputs: usize,
+    squeeze_excite: bool,
+    activation: ActivationKind,
+    stride: usize,
+}
+
+const fn row(
+    [kernel, expanded, outputs, stride]: [usize; 4],
+    squeeze_excite: bool,
+    activation: ActivationKind,
+) -> Row {
+    Row { kernel, expanded, outputs, squeeze_excite, activation, stride }
+}
+
+const SMALL: [Row; 11] = [
+    row([3, 16, 16, 2], true, Relu),
+    row([3, 72, 24, 2], false, Relu),
+    row([3, 88, 24, 1], false, Relu),
+    row([5, 96, 40, 2], true, HardSwish),
+    row([5, 240, 40, 1], true, HardSwish),
+    row([5, 240, 40, 1], true, HardSwish),
+    row([5, 120, 48, 1], true, HardSwish),
+    row([5, 144, 48, 1], true, HardSwish),
+    row([5, 288, 96, 2], true, HardSwish),
+    row([5, 576, 96, 1], true, HardSwish),
+    row([5, 576, 96, 1], true, HardSwish),
+];
+
+const LARGE: [Row; 15] = [
+    row([3, 16, 16, 1], false, Relu),
+    row([3, 64, 24, 2], false, Relu),
+    row([3, 72, 24, 1], false, Relu),
+    row([5, 72, 40, 2], true, Relu),
+    row([5, 120, 40, 1], true, Relu),
+    row([5, 120, 40, 1], true, Relu),
+    row([3, 240, 80, 2], false, HardSwish),
+    row([3, 200, 80, 1], false, HardSwish),
+    row([3, 184, 80, 1], false, HardSwish),
+    row([3, 184, 80, 1], false, HardSwish),
+    row([3, 480, 112, 1], true, HardSwish),
+    row([3, 672, 112, 1], true, HardSwish),
+    row([5, 672, 160, 2], true, HardSwish),
+    row([5, 960, 160, 1], true, HardSwish),
+    row([5, 960, 160, 1], true, HardSwish),
+];
+
+/// Inverted residuals with depthwise convolutions and squeeze-and-excitation, and two dense layers.
+#[derive(Module, Debug)]
+pub struct MobilenetV3 {
+    features: Vec<Stage>,
+    classifier: Vec<DenseLayer>,
+}
+
+/// One entry of the feature extractor.
+#[derive(Clone, Debug)]
+pub enum Stage {
+    /// The first and the last convolution, with norm and activation.
+    Plain(Vec<Layer>),
+    /// All between.
+    Inverted(InvertedResidual),
+}
+
+transparent_module!(Stage { Plain, Inverted });
+
+/// Expand, filter each channel by itself, weigh the channels, project; added to the input where shapes agree.
+#[derive(Module, Debug)]
+pub struct InvertedResidual {
+    block: Vec<Part>,
+    residual: bool,
+    stride: usize,
+}
+
+/// One entry of an inverted residual.
+#[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "lists are short and built once")]
+pub enum Part {
+    /// A convolution with its norm and, but for the projection, its activation.
+    Plain(Vec<Layer>),
+    /// Weighs the channels.
+    SqueezeExcite(SqueezeExcite),
+}
+
+transparent_module!(Part { Plain, SqueezeExcite });
+
+/// Weighs every channel by a function of all channels' means (Hu et al., 2018).
+#[derive(Module, Debug)]
+pub struct SqueezeExcite {
+    fc1: Conv2d,
+    fc2: Conv2d,
+}
+
+impl SqueezeExcite {
+    fn new(scope: &Scope, channels: usize) -> Self {
+        let squeezed = divisible_by_8(channels / 4);
+        let conv = |name, inputs, outputs| {
+            Conv2dConfig::new(inputs, outputs, 1).init(WeightInit::KaimingNormalFanOut).build(&scope.at(name))
+        };
+        Self { fc1: conv("fc1", channels, squeezed), fc2: conv("fc2", squeezed, channels) }
+    }
+
+    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        let [n, c, _, _] = x.dims();
+        let means = global_avg_pool(x.clone()).reshape([n, c, 1, 1]);
+        let weights = self.fc2.forward(Relu.apply(self.fc1.forward(means))); // [n, c, 1, 1]
+        x * HardSigmoid.apply(weights)
+    }
+}
+
+/// The nearest multiple of eight, at least eight and not more than a tenth below.
+fn divisible_by_8(channels: usize) -> usize {
+    let rounded = ((channels + 4) / 8 * 8).max(8);
+    if rounded * 10 < channels * 9 { rounded + 8 } else { rounded }
+}
+
+/// Convolution, norm and maybe an activation, at indices 0, 1 and 2.
+fn conv_norm(
+    scope: &Scope,
+    conv: Conv2dConfig,
+    outputs: usize,
+    activation: Option<ActivationKind>,
+) -> Vec<Layer> {
+    let conv = conv.no_bias().init(WeightInit::KaimingNormalFanOut).build(&scope.at(0));
+    let norm = BatchNorm2d::with_constants(&scope.at(1), outputs, BN_EPS, BN_MOMENTUM);
+    let activation = activation.map(Layer::activation);
+    [Layer::Conv2d(conv), Layer::BatchNorm2d(norm)].into_iter().chain(activation).collect()
+}
+
+impl InvertedResidual {
+    fn new(scope: &Scope, inputs: usize, row: &Row) -> Self {
+        let Row { kernel, expanded, outputs, squeeze_excite, activation, stride } = *row;
+        let mut block = Vec::new();
+        let at = |block: &Vec<Part>| scope.at("block").at(block.len());
+        if expanded != inputs {
+            let conv = Conv2dConfig::new(inputs, expanded, 1);
+            block.push(Part::Plain(conv_norm(&at(&block), conv, expanded, Some(activation))));
+        }
+        let depthwise =
+            Conv2dConfig::new(expanded, expanded, kernel).stride(stride).padding(kernel / 2).groups(expanded);
+        block.push(Part::Plain(conv_norm(&at(&block), depthwise, expanded, Some(activation))));
+        if squeeze_excite {
+            block.push(Part::SqueezeExcite(SqueezeExcite::new(&at(&block), expanded)));
+        }
+        let project = Conv2dConfig::new(expanded, outputs, 1);
+        block.push(Part::Plain(conv_norm(&at(&block), project, outputs, None)));
+        Self { block, residual: stride == 1 && inputs == outputs, stride }
+    }
+
+    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        let y = self.block.iter().fold(x.clone(), |x, part| match part {
+            Part::Plain(layers) => run(layers, x),
+            Part::SqueezeExcite(layer) => layer.forward(x),
+        });
+        if self.residual { x + y } else { y }
+    }
+}
+
+impl MobilenetV3 {
+    /// `mobilenet_v3_small` at this place.
+    pub fn small(scope: &Scope, config: &NetConfig) -> Self {
+        Self::new(scope, config, &SMALL, 1024)
+    }
+
+    /// `mobilenet_v3_large` at this place.
+    pub fn large(scope: &Scope, config: &NetConfig) -> Self {
+        Self::new(scope, config, &LARGE, 1280)
+    }
+
+    fn new(scope: &Scope, config: &NetConfig, rows: &[Row], hidden: usize) -> Self {
+        let at = |index: usize| scope.at("features").at(index);
+        let stem = Conv2dConfig::new(config.in_channels, STEM_CHANNELS, 3).stride(2).padding(1);
+        let mut features = vec![Stage::Plain(conv_norm(&at(0), stem, STEM_CHANNELS, Some(HardSwish)))];
+        let mut channels = STEM_CHANNELS;
+        for row in rows {
+            features.push(Stage::Inverted(InvertedResidual::new(&at(features.len()), channels, row)));
+            channels = row.outputs;
+        }
+        let last = LAST_EXPANSION * channels;
+        let conv = Conv2dConfig::new(channels, last, 1);
+        features.push(Stage::Plain(conv_norm(&at(features.len()), conv, last, Some(HardSwish))));
+        let linear = |index: usize, inputs, outputs| {
+            let scope = scope.at("classifier").at(index);
+            DenseLayer::Linear(Linear::new(&scope, inputs, outputs, WeightInit::Normal(0.01)))
+        };
+        Self {
+            features,
+            classifier: vec![
+                linear(0, last, hidden),
+                DenseLayer::activation(HardSwish),
+                DenseLayer::Dropout(Dropout::new(config.dropout.unwrap_or(DROPOUT))),
+                linear(3, hidden, config.classes),
+            ],
+        }
+    }
+}
+
+impl Stage {
+    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        match self {
+            Self::Plain(layers) => run(layers, x),
+            Self::Inverted(block) => block.forward(x),
+        }
+    }
+
+    fn halves(&self) -> bool {
+        matches!(self, Self::Inverted(InvertedResidual { stride: 2, .. }))
+    }
+}
+
+impl Backbone for MobilenetV3 {
+    fn trunk(&self, x: Tensor<4>) -> Tensor<4> {
+        let [_n, _c, _h, _w] = x.dims();
+        self.features.iter().fold(x, |x, stage| stage.forward(x)) // [n, 576 or 960, h / 32, w / 32]
+    }
+
+    fn head(&self, map: Tensor<4>) -> Tensor<2> {
+        run_dense(&self.classifier, global_avg_pool(map)) // [n, classes]
+    }
+
+    /// The last map before each halving, and the last of all.
+    fn features(&self, x: Tensor<4>) -> Vec<FeatureMap> {
+        let mut features = Vec::new();
+        let (mut x, mut stride) = (x, 2);
+        for (index, stage) in self.features.iter().enumerate() {
+            if index > 0 && stage.halves() {
+                features.push(FeatureMap { map: x.clone(), stride });
+                stride *= 2;
+            }
+            x = stage.forward(x);
+        }
+        features.push(FeatureMap { map: x, stride });
+        features
+    }
+}

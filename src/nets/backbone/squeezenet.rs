@@ -1,0 +1,144 @@
+//! SqueezeNet 1.0 (Iandola et al., 2016) as torchvision defines it: 1,248,424 parameters for 1000 classes.
+
+use burn::module::Module;
+use burn::tensor::{Tensor, activation::relu};
+
+use crate::nets::config::NetConfig;
+use crate::nets::init::{Scope, WeightInit};
+use crate::nets::layers::{
+    Activation, ActivationKind, Conv2d, Conv2dConfig, Dropout, MaxPool2d, global_avg_pool, transparent_module,
+};
+use crate::nets::net::{Backbone, FeatureMap};
+
+const DROPOUT: f64 = 0.5;
+/// Squeezed and expanded channels (each of the two expansions) of the eight fire modules.
+const FIRES: [[usize; 2]; 8] =
+    [[16, 64], [16, 64], [32, 128], [32, 128], [48, 192], [48, 192], [64, 256], [64, 256]];
+/// Fire modules that a max-pool follows.
+const POOLED: [usize; 2] = [2, 6];
+/// The 7×7 convolution without padding and three pools with windows of three must fit.
+pub const MIN_SIDE: u32 = 21;
+
+/// Fire modules between max-pools, and a convolution whose maps are averaged to logits.
+#[derive(Module, Debug)]
+pub struct Squeezenet {
+    features: Vec<Stage>,
+    classifier: (Dropout, Conv2d),
+}
+
+/// One entry of the feature extractor.
+#[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "lists are short and built once")]
+pub enum Stage {
+    /// The first convolution.
+    Conv2d(Conv2d),
+    /// Its ReLU.
+    Activation(Activation),
+    /// Halving.
+    MaxPool2d(MaxPool2d),
+    /// Squeeze and expand.
+    Fire(Fire),
+}
+
+transparent_module!(Stage { Conv2d, Activation, MaxPool2d, Fire });
+
+/// A 1×1 convolution to few channels, then 1×1 and 3×3 convolutions side by side.
+#[derive(Module, Debug)]
+pub struct Fire {
+    squeeze: Conv2d,
+    expand1x1: Conv2d,
+    expand3x3: Conv2d,
+}
+
+impl Fire {
+    fn new(scope: &Scope, inputs: usize, [squeezed, expanded]: [usize; 2]) -> Self {
+        let conv = |name, inputs, outputs, kernel: usize| {
+            Conv2dConfig::new(inputs, outputs, kernel)
+                .padding(kernel / 2)
+                .init(WeightInit::KaimingUniformFanIn)
+                .build(&scope.at(name))
+        };
+        Self {
+            squeeze: conv("squeeze", inputs, squeezed, 1),
+            expand1x1: conv("expand1x1", squeezed, expanded, 1),
+            expand3x3: conv("expand3x3", squeezed, expanded, 3),
+        }
+    }
+
+    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        let x = relu(self.squeeze.forward(x));
+        let expanded = vec![self.expand1x1.forward(x.clone()), self.expand3x3.forward(x)];
+        relu(Tensor::cat(expanded, 1))
+    }
+}
+
+impl Squeezenet {
+    /// The network at this place.
+    pub fn new(scope: &Scope, config: &NetConfig) -> Self {
+        let at = |features: &Vec<Stage>| scope.at("features").at(features.len());
+        let halve = || Stage::MaxPool2d(MaxPool2d { ceil_mode: true, ..MaxPool2d::new(3, 2) });
+        let first =
+            Conv2dConfig::new(config.in_channels, 96, 7).stride(2).init(WeightInit::KaimingUniformFanIn);
+        let mut features = vec![
+            Stage::Conv2d(first.build(&scope.at("features").at(0))),
+            Stage::Activation(Activation { kind: ActivationKind::Relu }),
+            halve(),
+        ];
+        let mut channels = 96;
+        for (index, sizes) in FIRES.into_iter().enumerate() {
+            features.push(Stage::Fire(Fire::new(&at(&features), channels, sizes)));
+            channels = 2 * sizes[1];
+            if POOLED.contains(&index) {
+                features.push(halve());
+            }
+        }
+        let last = Conv2dConfig::new(channels, config.classes, 1)
+            .padding(config.classifier_padding)
+            .init(WeightInit::Normal(0.01));
+        Self {
+            features,
+            classifier: (
+                Dropout::new(config.dropout.unwrap_or(DROPOUT)),
+                last.build(&scope.at("classifier").at(1)),
+            ),
+        }
+    }
+}
+
+impl Stage {
+    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        match self {
+            Self::Conv2d(layer) => layer.forward(x),
+            Self::Activation(layer) => layer.kind.apply(x),
+            Self::MaxPool2d(layer) => layer.forward(x),
+            Self::Fire(layer) => layer.forward(x),
+        }
+    }
+}
+
+impl Backbone for Squeezenet {
+    fn trunk(&self, x: Tensor<4>) -> Tensor<4> {
+        let [_n, _c, _h, _w] = x.dims();
+        self.features.iter().fold(x, |x, stage| stage.forward(x)) // [n, 512, h / 16, w / 16]
+    }
+
+    fn head(&self, map: Tensor<4>) -> Tensor<2> {
+        let (dropout, conv) = &self.classifier;
+        global_avg_pool(relu(conv.forward(dropout.forward(map)))) // [n, classes]
+    }
+
+    /// The last map before each max-pool, and the last of all.
+    fn features(&self, x: Tensor<4>) -> Vec<FeatureMap> {
+        let mut features = Vec::new();
+        let (mut x, mut stride) = (x, 2);
+        for stage in &self.features {
+            if matches!(stage, Stage::MaxPool2d(_)) {
+                features.push(FeatureMap { map: x.clone(), stride });
+                stride *= 2;
+            }
+            x = stage.forward(x);
+        }
+        features.push(FeatureMap { map: x, stride });
+        features
+    }
+}
