@@ -10,6 +10,7 @@ use crate::nets::config::NetConfig;
 use crate::nets::init::{Scope, WeightInit};
 use crate::nets::layers::{BatchNorm2d, Conv2d, Conv2dConfig, Dropout, Linear, MaxPool2d, global_avg_pool};
 use crate::nets::net::{Backbone, FeatureMap};
+use crate::nets::onnx::{Graph, Value};
 
 const WIDTHS: [usize; 3] = [16, 32, 64];
 
@@ -55,6 +56,11 @@ impl OptionA {
         let zeros = Tensor::zeros([n, self.zeros_each_side, h, w], &x.device());
         Tensor::cat(vec![zeros.clone(), x, zeros], 1) // [n, 2 c, h / 2, w / 2]
     }
+
+    fn export(&self, graph: &mut Graph, x: &Value) -> Value {
+        let x = graph.every(x, [self.every_second.stride; 2]);
+        graph.pad_channels(&x, self.zeros_each_side, self.zeros_each_side)
+    }
 }
 
 fn conv(scope: &Scope, inputs: usize, outputs: usize, stride: usize) -> Conv2d {
@@ -86,6 +92,20 @@ impl Block {
             None => x,
         };
         relu(y + shortcut)
+    }
+
+    fn export(&self, graph: &mut Graph, x: &Value) -> Value {
+        let y = self.conv1.export(graph, x);
+        let y = self.bn1.export(graph, &y);
+        let y = graph.relu(&y);
+        let y = self.conv2.export(graph, &y);
+        let y = self.bn2.export(graph, &y);
+        let shortcut = match &self.shortcut {
+            Some(shortcut) => shortcut.export(graph, x),
+            None => x.clone(),
+        };
+        let y = graph.add(&y, &shortcut);
+        graph.relu(&y)
     }
 }
 
@@ -152,5 +172,15 @@ impl Backbone for CifarResnet {
                 FeatureMap { map: x.clone(), stride }
             })
             .collect()
+    }
+
+    fn export(&self, graph: &mut Graph, x: &Value) -> Value {
+        let x = self.conv1.export(graph, x);
+        let x = self.bn1.export(graph, &x);
+        let x = graph.relu(&x);
+        let x = self.stages().into_iter().flatten().fold(x, |x, block| block.export(graph, &x));
+        let x = graph.global_average_pool(&x);
+        let x = graph.flatten(&x);
+        self.linear.export(graph, &x)
     }
 }

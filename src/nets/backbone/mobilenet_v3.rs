@@ -7,10 +7,11 @@ use burn::tensor::Tensor;
 use crate::nets::config::NetConfig;
 use crate::nets::init::{Scope, WeightInit};
 use crate::nets::layers::{
-    ActivationKind, BatchNorm2d, Conv2d, Conv2dConfig, DenseLayer, Dropout, Layer, Linear, global_avg_pool,
-    run, run_dense, transparent_module,
+    ActivationKind, BatchNorm2d, Conv2d, Conv2dConfig, DenseLayer, Dropout, Layer, Linear, export,
+    export_dense, global_avg_pool, run, run_dense, transparent_module,
 };
 use crate::nets::net::{Backbone, FeatureMap};
+use crate::nets::onnx::{Graph, Value};
 
 use ActivationKind::{HardSigmoid, HardSwish, Relu};
 
@@ -130,6 +131,15 @@ impl SqueezeExcite {
         let weights = self.fc2.forward(Relu.apply(self.fc1.forward(means))); // [n, c, 1, 1]
         x * HardSigmoid.apply(weights)
     }
+
+    fn export(&self, graph: &mut Graph, x: &Value) -> Value {
+        let means = graph.global_average_pool(x);
+        let weights = self.fc1.export(graph, &means);
+        let weights = graph.relu(&weights);
+        let weights = self.fc2.export(graph, &weights);
+        let weights = graph.hard_sigmoid(&weights);
+        graph.mul(x, &weights)
+    }
 }
 
 /// The nearest multiple of eight, at least eight and not more than a tenth below.
@@ -177,6 +187,14 @@ impl InvertedResidual {
             Part::SqueezeExcite(layer) => layer.forward(x),
         });
         if self.residual { x + y } else { y }
+    }
+
+    fn export(&self, graph: &mut Graph, x: &Value) -> Value {
+        let y = self.block.iter().fold(x.clone(), |x, part| match part {
+            Part::Plain(layers) => export(layers, graph, &x),
+            Part::SqueezeExcite(layer) => layer.export(graph, &x),
+        });
+        if self.residual { graph.add(x, &y) } else { y }
     }
 }
 
@@ -227,6 +245,13 @@ impl Stage {
         }
     }
 
+    fn export(&self, graph: &mut Graph, x: &Value) -> Value {
+        match self {
+            Self::Plain(layers) => export(layers, graph, x),
+            Self::Inverted(block) => block.export(graph, x),
+        }
+    }
+
     fn halves(&self) -> bool {
         matches!(self, Self::Inverted(InvertedResidual { stride: 2, .. }))
     }
@@ -255,5 +280,12 @@ impl Backbone for MobilenetV3 {
         }
         features.push(FeatureMap { map: x, stride });
         features
+    }
+
+    fn export(&self, graph: &mut Graph, x: &Value) -> Value {
+        let x = self.features.iter().fold(x.clone(), |x, stage| stage.export(graph, &x));
+        let x = graph.global_average_pool(&x);
+        let x = graph.flatten(&x);
+        export_dense(&self.classifier, graph, &x)
     }
 }

@@ -12,6 +12,7 @@ use crate::nets::layers::{
     BatchNorm2d, Conv2d, Conv2dConfig, Dropout, Linear, MaxPool2d, global_avg_pool, transparent_module,
 };
 use crate::nets::net::{Backbone, FeatureMap};
+use crate::nets::onnx::{Graph, Value};
 
 const WIDTHS: [usize; 4] = [64, 128, 256, 512];
 const BOTTLENECK_EXPANSION: usize = 4;
@@ -157,6 +158,49 @@ fn shortcut(downsample: &Option<(Conv2d, BatchNorm2d)>, x: Tensor<4>) -> Tensor<
     }
 }
 
+/// A convolution and its norm as ONNX operations.
+fn export_pair(pair: (&Conv2d, &BatchNorm2d), graph: &mut Graph, x: &Value) -> Value {
+    let x = pair.0.export(graph, x);
+    pair.1.export(graph, &x)
+}
+
+/// A block's convolutions, each with its norm, around the shortcut, as ONNX operations.
+fn export_block(
+    pairs: &[(&Conv2d, &BatchNorm2d)],
+    downsample: &Option<(Conv2d, BatchNorm2d)>,
+    graph: &mut Graph,
+    x: &Value,
+) -> Value {
+    let mut y = x.clone();
+    for (i, &pair) in pairs.iter().enumerate() {
+        y = export_pair(pair, graph, &y);
+        if i + 1 < pairs.len() {
+            y = graph.relu(&y);
+        }
+    }
+    let shortcut = match downsample {
+        Some((conv, bn)) => export_pair((conv, bn), graph, x),
+        None => x.clone(),
+    };
+    let y = graph.add(&y, &shortcut);
+    graph.relu(&y)
+}
+
+impl Block {
+    fn export(&self, graph: &mut Graph, x: &Value) -> Value {
+        match self {
+            Self::Basic(b) => {
+                let pairs = [(&b.conv1, &b.bn1), (&b.conv2, &b.bn2)];
+                export_block(&pairs, &b.downsample, graph, x)
+            }
+            Self::Bottleneck(b) => {
+                let pairs = [(&b.conv1, &b.bn1), (&b.conv2, &b.bn2), (&b.conv3, &b.bn3)];
+                export_block(&pairs, &b.downsample, graph, x)
+            }
+        }
+    }
+}
+
 impl Basic {
     fn new(scope: &Scope, place: Place) -> Self {
         let Place { inputs, width, stride } = place;
@@ -229,5 +273,17 @@ impl Backbone for Resnet {
                 feature
             })
             .collect()
+    }
+    fn export(&self, graph: &mut Graph, x: &Value) -> Value {
+        let x = export_pair((&self.conv1, &self.bn1), graph, x);
+        let x = graph.relu(&x);
+        let x = match &self.maxpool {
+            Some(pool) => pool.export(graph, &x),
+            None => x,
+        };
+        let x = self.stages().into_iter().flatten().fold(x, |x, block| block.export(graph, &x));
+        let x = graph.global_average_pool(&x);
+        let x = graph.flatten(&x);
+        self.fc.export(graph, &x)
     }
 }

@@ -11,6 +11,7 @@ use crate::nets::config::NetConfig;
 use crate::nets::init::{Scope, WeightInit};
 use crate::nets::layers::{BatchNorm2d, Conv2d, Conv2dConfig, Dropout, Linear, MaxPool2d, global_avg_pool};
 use crate::nets::net::{Backbone, FeatureMap};
+use crate::nets::onnx::{Graph, Value};
 
 /// Output channels of the two convolutions of each stage.
 const STAGES: [[usize; 2]; 3] = [[16, 32], [48, 64], [96, 128]];
@@ -59,6 +60,15 @@ impl Stage {
         let x = relu(self.bn1.forward(self.conv1.forward(x)));
         relu(self.bn2.forward(self.conv2.forward(x)))
     }
+
+    fn export(&self, graph: &mut Graph, x: &Value) -> Value {
+        let x = self.conv1.export(graph, x);
+        let x = self.bn1.export(graph, &x);
+        let x = graph.relu(&x);
+        let x = self.conv2.export(graph, &x);
+        let x = self.bn2.export(graph, &x);
+        graph.relu(&x)
+    }
 }
 
 impl SmallCnn {
@@ -97,5 +107,16 @@ impl Backbone for SmallCnn {
             .zip([1, 2, 4])
             .map(|(map, stride)| FeatureMap { map, stride })
             .collect()
+    }
+
+    fn export(&self, graph: &mut Graph, x: &Value) -> Value {
+        let x = self.stage1.export(graph, x);
+        let x = self.pool.export(graph, &x);
+        let x = self.stage2.export(graph, &x);
+        let x = self.pool.export(graph, &x);
+        let x = self.stage3.export(graph, &x);
+        let x = graph.global_average_pool(&x);
+        let x = graph.flatten(&x);
+        self.fc.export(graph, &x)
     }
 }

@@ -9,6 +9,7 @@ use crate::nets::layers::{
     Activation, ActivationKind, Conv2d, Conv2dConfig, Dropout, MaxPool2d, global_avg_pool, transparent_module,
 };
 use crate::nets::net::{Backbone, FeatureMap};
+use crate::nets::onnx::{Graph, Value};
 
 const DROPOUT: f64 = 0.5;
 /// Squeezed and expanded channels (each of the two expansions) of the eight fire modules.
@@ -70,6 +71,15 @@ impl Fire {
         let expanded = vec![self.expand1x1.forward(x.clone()), self.expand3x3.forward(x)];
         relu(Tensor::cat(expanded, 1))
     }
+
+    fn export(&self, graph: &mut Graph, x: &Value) -> Value {
+        let x = self.squeeze.export(graph, x);
+        let x = graph.relu(&x);
+        let narrow = self.expand1x1.export(graph, &x);
+        let wide = self.expand3x3.export(graph, &x);
+        let x = graph.concat(&[&narrow, &wide]);
+        graph.relu(&x)
+    }
 }
 
 impl Squeezenet {
@@ -114,6 +124,15 @@ impl Stage {
             Self::Fire(layer) => layer.forward(x),
         }
     }
+
+    fn export(&self, graph: &mut Graph, x: &Value) -> Value {
+        match self {
+            Self::Conv2d(layer) => layer.export(graph, x),
+            Self::Activation(layer) => layer.kind.export(graph, x),
+            Self::MaxPool2d(layer) => layer.export(graph, x),
+            Self::Fire(layer) => layer.export(graph, x),
+        }
+    }
 }
 
 impl Backbone for Squeezenet {
@@ -140,5 +159,13 @@ impl Backbone for Squeezenet {
         }
         features.push(FeatureMap { map: x, stride });
         features
+    }
+
+    fn export(&self, graph: &mut Graph, x: &Value) -> Value {
+        let x = self.features.iter().fold(x.clone(), |x, stage| stage.export(graph, &x));
+        let x = self.classifier.1.export(graph, &x);
+        let x = graph.relu(&x);
+        let x = graph.global_average_pool(&x);
+        graph.flatten(&x)
     }
 }

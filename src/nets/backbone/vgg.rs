@@ -8,9 +8,10 @@ use crate::nets::config::NetConfig;
 use crate::nets::init::{Scope, WeightInit};
 use crate::nets::layers::{
     ActivationKind, AdaptiveAvgPool2d, BatchNorm2d, Conv2dConfig, DenseLayer, Dropout, Layer, Linear,
-    MaxPool2d, run, run_dense,
+    MaxPool2d, export, export_dense, run, run_dense,
 };
 use crate::nets::net::{Backbone, FeatureMap};
+use crate::nets::onnx::{Graph, Value};
 
 /// Output channels of the 3×3 convolutions of each stage; a max-pool ends each stage.
 const STAGES: [&[usize]; 5] = [&[64, 64], &[128, 128], &[256, 256, 256], &[512, 512, 512], &[512, 512, 512]];
@@ -104,5 +105,12 @@ impl Backbone for Vgg {
             x = layer.forward(x);
         }
         features
+    }
+
+    fn export(&self, graph: &mut Graph, x: &Value) -> Value {
+        let x = export(&self.features, graph, x);
+        let x = self.avgpool.export(graph, &x);
+        let x = graph.flatten(&x);
+        export_dense(&self.classifier, graph, &x)
     }
 }

@@ -3,6 +3,8 @@
 use burn::module::Module;
 use burn::tensor::{Tensor, activation};
 
+use crate::nets::onnx::{Graph, Value};
+
 /// Which function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ActivationKind {
@@ -29,6 +31,15 @@ impl ActivationKind {
             Self::Relu => activation::relu(x),
             Self::HardSwish => activation::hard_swish(x),
             Self::HardSigmoid => activation::hard_sigmoid(x, 1.0 / 6.0, 0.5),
+        }
+    }
+
+    /// [`Self::apply`] as ONNX operations.
+    pub fn export(self, graph: &mut Graph, x: &Value) -> Value {
+        match self {
+            Self::Relu => graph.relu(x),
+            Self::HardSwish => graph.hard_swish(x),
+            Self::HardSigmoid => graph.hard_sigmoid(x),
         }
     }
 }

@@ -6,6 +6,7 @@ use burn::tensor::module::conv2d;
 use burn::tensor::ops::ConvOptions;
 
 use crate::nets::init::{Scope, WeightInit};
+use crate::nets::onnx::{Graph, Value, Window};
 
 /// A convolution over the two image axes: input [n, c_in, h, w], output [n, c_out, h', w'] with
 /// `h' = (h + 2·padding − kernel) / stride + 1`.
@@ -96,5 +97,12 @@ impl Conv2d {
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let options = ConvOptions::new(self.stride, self.padding, [1, 1], self.groups);
         conv2d(x, self.weight.val(), self.bias.as_ref().map(|bias| bias.val()), options)
+    }
+
+    /// [`Self::forward`] as ONNX operations.
+    pub fn export(&self, graph: &mut Graph, x: &Value) -> Value {
+        let [_, _, kernel_h, kernel_w] = self.weight.lazy_shape().dims();
+        let window = Window::new([kernel_h, kernel_w], self.stride).padded(self.padding);
+        graph.conv(x, &self.weight, self.bias.as_ref(), window, self.groups)
     }
 }

@@ -4,6 +4,7 @@ use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 
 use crate::nets::init::{Scope, WeightInit};
+use crate::nets::onnx::{Graph, Value};
 
 /// `y = x · weightᵀ + bias`, with the weight stored [out, in] as PyTorch does.
 #[derive(Module, Debug)]
@@ -30,5 +31,10 @@ impl Linear {
             Some(bias) => y + bias.val().unsqueeze(),
             None => y,
         }
+    }
+
+    /// [`Self::forward`] as ONNX operations.
+    pub fn export(&self, graph: &mut Graph, x: &Value) -> Value {
+        graph.linear(x, &self.weight, self.bias.as_ref())
     }
 }

@@ -10,6 +10,7 @@ use burn::tensor::module::{batch_norm, batch_norm_train};
 use burn::tensor::{Device, Tensor, TensorData};
 
 use crate::nets::init::{Init, Scope};
+use crate::nets::onnx::{Graph, Norm, Value};
 
 /// A vector that belongs to the state but is set by the forward pass, not by an optimiser.
 ///
@@ -157,6 +158,20 @@ impl BatchNorm2d {
             let (mean, variance) = (self.running_mean.get(), self.running_var.get());
             batch_norm(x, self.weight.val(), self.bias.val(), mean, variance, self.eps)
         }
+    }
+
+    /// [`Self::forward`] by the running averages, as ONNX operations.
+    pub fn export(&self, graph: &mut Graph, x: &Value) -> Value {
+        graph.batch_norm(
+            x,
+            Norm {
+                weight: &self.weight,
+                bias: &self.bias,
+                running_mean: self.running_mean.get(),
+                running_var: self.running_var.get(),
+                epsilon: self.eps,
+            },
+        )
     }
 
     fn forward_train(&self, x: Tensor<4>) -> Tensor<4> {

@@ -5,6 +5,8 @@ use burn::tensor::Tensor;
 use burn::tensor::module::{adaptive_avg_pool2d, max_pool2d};
 use burn::tensor::ops::MaxPoolOptions;
 
+use crate::nets::onnx::{Graph, Value, Window};
+
 /// The largest value of every square window.
 #[derive(Module, Debug)]
 pub struct MaxPool2d {
@@ -32,6 +34,12 @@ impl MaxPool2d {
             .with_ceil_mode(self.ceil_mode);
         max_pool2d(x, options)
     }
+
+    /// [`Self::forward`] as ONNX operations.
+    pub fn export(&self, graph: &mut Graph, x: &Value) -> Value {
+        let window = Window::new([self.kernel; 2], [self.stride; 2]).padded([self.padding; 2]);
+        graph.max_pool(x, Window { ceil: self.ceil_mode, ..window })
+    }
 }
 
 /// Averages to a fixed number of rows and columns, whatever comes in.
@@ -46,6 +54,11 @@ impl AdaptiveAvgPool2d {
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let [_, _, h, w] = x.dims();
         if [h, w] == [self.side; 2] { x } else { adaptive_avg_pool2d(x, [self.side; 2]) }
+    }
+
+    /// [`Self::forward`] as ONNX operations.
+    pub fn export(&self, graph: &mut Graph, x: &Value) -> Value {
+        graph.adaptive_average_pool(x, [self.side; 2])
     }
 }
 

@@ -5,6 +5,7 @@ use burn::tensor::Tensor;
 use super::{
     Activation, ActivationKind, BatchNorm2d, Conv2d, Dropout, Linear, MaxPool2d, transparent_module,
 };
+use crate::nets::onnx::{Graph, Value};
 
 /// One entry of a list that works on feature maps.
 #[derive(Clone, Debug)]
@@ -37,11 +38,26 @@ impl Layer {
             Self::MaxPool2d(layer) => layer.forward(x),
         }
     }
+
+    /// [`Self::forward`] as ONNX operations.
+    pub fn export(&self, graph: &mut Graph, x: &Value) -> Value {
+        match self {
+            Self::Conv2d(layer) => layer.export(graph, x),
+            Self::BatchNorm2d(layer) => layer.export(graph, x),
+            Self::Activation(layer) => layer.kind.export(graph, x),
+            Self::MaxPool2d(layer) => layer.export(graph, x),
+        }
+    }
 }
 
 /// Runs the layers one after another.
 pub fn run(layers: &[Layer], x: Tensor<4>) -> Tensor<4> {
     layers.iter().fold(x, |x, layer| layer.forward(x))
+}
+
+/// [`run`] as ONNX operations.
+pub fn export(layers: &[Layer], graph: &mut Graph, x: &Value) -> Value {
+    layers.iter().fold(x.clone(), |x, layer| layer.export(graph, &x))
 }
 
 /// One entry of a list that works on vectors: a classifier of several dense layers.
@@ -71,9 +87,23 @@ impl DenseLayer {
             Self::Dropout(layer) => layer.forward(x),
         }
     }
+
+    /// [`Self::forward`] as ONNX operations; dropout does nothing at inference.
+    pub fn export(&self, graph: &mut Graph, x: &Value) -> Value {
+        match self {
+            Self::Linear(layer) => layer.export(graph, x),
+            Self::Activation(layer) => layer.kind.export(graph, x),
+            Self::Dropout(_) => x.clone(),
+        }
+    }
 }
 
 /// Runs the dense layers one after another.
 pub fn run_dense(layers: &[DenseLayer], x: Tensor<2>) -> Tensor<2> {
     layers.iter().fold(x, |x, layer| layer.forward(x))
+}
+
+/// [`run_dense`] as ONNX operations.
+pub fn export_dense(layers: &[DenseLayer], graph: &mut Graph, x: &Value) -> Value {
+    layers.iter().fold(x.clone(), |x, layer| layer.export(graph, &x))
 }

@@ -83,16 +83,16 @@ fn ints(values: &[usize]) -> Attribute {
 }
 
 /// The parameters of a batch normalisation at inference.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Norm<'a> {
     /// Scale, one a channel.
-    pub weight: &'a Tensor<1>,
+    pub weight: &'a Param<Tensor<1>>,
     /// Shift, one a channel.
-    pub bias: &'a Tensor<1>,
+    pub bias: &'a Param<Tensor<1>>,
     /// Mean seen in training, one a channel.
-    pub running_mean: &'a Tensor<1>,
+    pub running_mean: Tensor<1>,
     /// Variance seen in training, one a channel.
-    pub running_var: &'a Tensor<1>,
+    pub running_var: Tensor<1>,
     /// Added to the variance.
     pub epsilon: f64,
 }
@@ -138,9 +138,15 @@ impl Graph {
     }
 
     /// Stores a constant of floats and returns its name.
-    fn floats(&mut self, name: &str, shape: &[usize], values: &[f32]) -> String {
+    fn floats<const D: usize>(&mut self, name: &str, values: Tensor<D>) -> String {
+        let shape = values.dims();
+        self.matrix(name, &shape, values.into_data().iter::<f32>())
+    }
+
+    /// Stores numbers in row-major order and returns their name.
+    fn matrix(&mut self, name: &str, shape: &[usize], values: impl Iterator<Item = f32>) -> String {
         let name = self.fresh(name);
-        let raw = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+        let raw = values.flat_map(f32::to_le_bytes).collect();
         self.constants.push(tensor(&name, DataType::Float, shape, raw));
         name
     }
@@ -156,9 +162,7 @@ impl Graph {
     /// Stores a parameter under its state-dict name and returns that name.
     fn parameter<const D: usize>(&mut self, role: &str, parameter: &Param<Tensor<D>>) -> String {
         let name = self.names.get(&parameter.id).cloned().unwrap_or_else(|| role.to_owned());
-        let values = parameter.val();
-        let shape = values.dims();
-        self.floats(&name, &shape, &host(values))
+        self.floats(&name, parameter.val())
     }
 
     /// Adds an operation. It is named after the layer that its first constant belongs to, else after its kind.
@@ -188,7 +192,7 @@ impl Graph {
         window: Window,
         groups: usize,
     ) -> Value {
-        let [out, ..] = weight.val().dims();
+        let [out, _, _, _] = weight.lazy_shape().dims();
         let [_, h, w] = x.map();
         let mut inputs = vec![x.name.clone(), self.parameter("conv.weight", weight)];
         inputs.extend(bias.map(|bias| self.parameter("conv.bias", bias)));
@@ -200,24 +204,21 @@ impl Graph {
 
     /// Fully connected layer with weights `[out, in]`, as PyTorch keeps them.
     pub fn linear(&mut self, x: &Value, weight: &Param<Tensor<2>>, bias: Option<&Param<Tensor<1>>>) -> Value {
-        let [out, _] = weight.val().dims();
+        let [out, _] = weight.lazy_shape().dims();
         let mut inputs = vec![x.name.clone(), self.parameter("linear.weight", weight)];
         inputs.extend(bias.map(|bias| self.parameter("linear.bias", bias)));
         self.node("Gemm", inputs, vec![("transB", Attribute::Int(1))], vec![out])
     }
 
-    /// Batch normalisation with the running statistics; `name` is the layer's.
-    pub fn batch_norm(&mut self, x: &Value, name: &str, norm: Norm) -> Value {
-        let mut inputs = vec![x.name.clone()];
-        for (field, values) in [
-            ("weight", norm.weight),
-            ("bias", norm.bias),
-            ("running_mean", norm.running_mean),
-            ("running_var", norm.running_var),
-        ] {
-            inputs.push(self.floats(&format!("{name}.{field}"), &values.dims(), &host(values.clone())));
-        }
+    /// Batch normalisation with the running statistics.
+    pub fn batch_norm(&mut self, x: &Value, norm: Norm) -> Value {
+        let weight = self.parameter("norm.weight", norm.weight);
+        let bias = self.parameter("norm.bias", norm.bias);
+        let layer = weight.trim_end_matches(".weight").to_owned();
+        let mean = self.floats(&format!("{layer}.running_mean"), norm.running_mean);
+        let variance = self.floats(&format!("{layer}.running_var"), norm.running_var);
         let attributes = vec![("epsilon", Attribute::Float(norm.epsilon as f32))];
+        let inputs = vec![x.name.clone(), weight, bias, mean, variance];
         self.node("BatchNormalization", inputs, attributes, x.shape.clone())
     }
 
@@ -283,9 +284,9 @@ impl Graph {
             let window = [h / oh, w / ow];
             return self.average_pool(x, Window::new(window, window), false);
         }
-        let columns = self.floats("pool.columns", &[w, ow], &transposed(&means(w, ow), w));
+        let columns = self.matrix("pool.columns", &[w, ow], transposed(&means(w, ow), w));
         let narrow = self.node("MatMul", vec![x.name.clone(), columns], Vec::new(), vec![c, h, ow]);
-        let rows = self.floats("pool.rows", &[oh, h], &means(h, oh));
+        let rows = self.matrix("pool.rows", &[oh, h], means(h, oh).into_iter());
         self.node("MatMul", vec![rows, narrow.name], Vec::new(), vec![c, oh, ow])
     }
 
@@ -375,11 +376,6 @@ fn means(input: usize, output: usize) -> Vec<f32> {
 }
 
 /// The transpose of a matrix of `columns` columns.
-fn transposed(matrix: &[f32], columns: usize) -> Vec<f32> {
-    (0..columns).flat_map(|column| matrix.iter().skip(column).step_by(columns).copied()).collect()
-}
-
-/// A tensor's numbers on the host.
-fn host<const D: usize>(values: Tensor<D>) -> Vec<f32> {
-    values.into_data().iter::<f32>().collect()
+fn transposed(matrix: &[f32], columns: usize) -> impl Iterator<Item = f32> {
+    (0..columns).flat_map(move |column| matrix.iter().skip(column).step_by(columns).copied())
 }
