@@ -48,12 +48,13 @@ fn unsettled(config: &NetConfig, seed: u64) -> opticus::nets::Net {
     let device = Device::flex();
     let mut weights = opticus::nets::state::to_map(&config.init(seed, &device).unwrap());
     for (index, (name, tensor)) in weights.iter_mut().enumerate() {
+        let (middle, spread) = match name.rsplit('.').next() {
+            Some("running_mean" | "bias") => (0.0, 0.1),
+            Some("running_var") => (1.0, 0.5),
+            _ => continue,
+        };
         let noise = noise(tensor.data.len(), index as u32 + 1);
-        if name.ends_with("running_mean") || name.contains("bn") && name.ends_with("bias") {
-            tensor.data.iter_mut().zip(noise).for_each(|(v, r)| *v = 0.1 * r);
-        } else if name.ends_with("running_var") {
-            tensor.data.iter_mut().zip(noise).for_each(|(v, r)| *v = 1.0 + 0.5 * r);
-        }
+        tensor.data.iter_mut().zip(noise).for_each(|(v, r)| *v = middle + spread * r);
     }
     config.load(&weights, &device).unwrap()
 }

@@ -379,3 +379,122 @@ fn means(input: usize, output: usize) -> Vec<f32> {
 fn transposed(matrix: &[f32], columns: usize) -> impl Iterator<Item = f32> {
     (0..columns).flat_map(move |column| matrix.iter().skip(column).step_by(columns).copied())
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use burn::tensor::module::{adaptive_avg_pool2d, avg_pool2d};
+    use burn::tensor::{Device, TensorData};
+
+    use super::*;
+
+    #[test]
+    fn windows_follow_pytorchs_rule_for_the_last_one() {
+        let window = |kernel: usize, stride: usize, padding: usize, ceil| Window {
+            ceil,
+            ..Window::new([kernel; 2], [stride; 2]).padded([padding; 2])
+        };
+        // (kernel, stride, padding, ceil, input) -> output, from torch.nn.functional.max_pool1d.
+        let known = [
+            ((3, 2, 0, false), 6, 2),
+            ((3, 2, 0, true), 6, 3),
+            ((3, 2, 0, true), 5, 2),
+            ((3, 2, 1, false), 112, 56),
+            ((2, 3, 0, true), 4, 2),
+            // The second window would start outside.
+            ((2, 3, 0, true), 3, 1),
+            ((2, 2, 1, true), 4, 3),
+            ((1, 2, 0, false), 7, 4),
+        ];
+        for ((kernel, stride, padding, ceil), input, output) in known {
+            let window = window(kernel, stride, padding, ceil);
+            assert_eq!(window.output(1, input), output, "{window:?} on {input}");
+        }
+    }
+
+    #[test]
+    fn names_are_given_once_and_layers_lend_theirs() {
+        let weight = Param::from_data(TensorData::from([[[[1.0_f32]]]]), &Device::flex());
+        let names = HashMap::from([(weight.id, "layer1.0.conv1.weight".to_owned())]);
+        let mut graph = Graph::new([1, 2, 2], names);
+        let x = graph.input();
+        let y = graph.conv(&x, &weight, None, Window::new([1, 1], [1, 1]), 1);
+        assert_eq!(y.name, "layer1.0.conv1");
+        let (a, b) = (graph.relu(&y), graph.relu(&y));
+        assert_eq!([a.name.as_str(), b.name.as_str()], ["relu", "relu_2"]);
+    }
+
+    /// Runs a graph of one input `[2, c, h, w]` elsewhere; `build` gives its one output.
+    fn elsewhere(
+        shape: [usize; 4],
+        x: &[f32],
+        build: impl Fn(&mut Graph, &Value) -> Value,
+    ) -> (Vec<usize>, Vec<f32>) {
+        let [n, c, h, w] = shape;
+        let mut graph = Graph::new([c, h, w], HashMap::new());
+        let input = graph.input();
+        let output = build(&mut graph, &input);
+        let declared: Vec<usize> = [n].into_iter().chain(output.shape().to_vec()).collect();
+        let header = Header { graph_name: "test", description: "", metadata: &[] };
+        let model = rten::Model::load(graph.finish(&[("y", output)], &header)).unwrap();
+        let x = rten::Value::from_shape(&shape[..], x.to_vec()).unwrap();
+        let y = model.run_one(x.into(), None).unwrap();
+        let ([n, c, h, w], values) = y.into_shape_vec::<f32, 4>().unwrap();
+        assert_eq!(declared, [n, c, h, w], "the declared shape is the shape");
+        (declared, values)
+    }
+
+    fn same(ours: Tensor<4>, theirs: (Vec<usize>, Vec<f32>)) {
+        assert_eq!(ours.dims().to_vec(), theirs.0);
+        let ours: Vec<f32> = ours.into_data().iter().collect();
+        for (a, b) in ours.iter().zip(&theirs.1) {
+            assert!((a - b).abs() < 1e-5, "{a} is not {b}");
+        }
+    }
+
+    #[test]
+    fn operations_that_few_networks_use_compute_the_same_elsewhere() {
+        let shape = [2, 3, 8, 9];
+        let count: usize = shape.iter().product();
+        let numbers: Vec<f32> = (0..count).map(|i| ((i * 37 % 101) as f32 - 50.0) / 25.0).collect();
+        let x = Tensor::<4>::from_data(TensorData::new(numbers.clone(), shape), &Device::flex());
+        let run = |build: &dyn Fn(&mut Graph, &Value) -> Value| elsewhere(shape, &numbers, build);
+
+        for size in [[1, 1], [4, 3], [7, 7], [3, 5], [10, 12]] {
+            same(adaptive_avg_pool2d(x.clone(), size), run(&|g, x| g.adaptive_average_pool(x, size)));
+        }
+        let mut graph = Graph::new([3, 8, 9], HashMap::new());
+        let input = graph.input();
+        assert_eq!(graph.adaptive_average_pool(&input, [8, 9]), input, "a map of that size already");
+        let window = Window::new([3, 2], [2, 1]).padded([1, 1]);
+        for count_padding in [false, true] {
+            let options = burn::tensor::ops::AvgPoolOptions::new([3, 2])
+                .with_stride([2, 1])
+                .with_padding([1, 1])
+                .with_count_include_pad(count_padding);
+            same(avg_pool2d(x.clone(), options), run(&|g, x| g.average_pool(x, window, count_padding)));
+        }
+        same(x.clone().slice([0..2, 0..3, 0..8, 0..9]), run(&|g, x| g.every(x, [1, 1])));
+        let rows = Tensor::cat((0..4).map(|i| x.clone().narrow(2, 2 * i, 1)).collect(), 2);
+        let thinned = Tensor::cat((0..3).map(|i| rows.clone().narrow(3, 3 * i, 1)).collect(), 3);
+        same(thinned, run(&|g, x| g.every(x, [2, 3])));
+        let zeros = |c| Tensor::<4>::zeros([2, c, 8, 9], &Device::flex());
+        same(Tensor::cat(vec![zeros(1), x.clone(), zeros(2)], 1), run(&|g, x| g.pad_channels(x, 1, 2)));
+        let doubled = Tensor::cat(vec![x.clone(), x.clone() * 2.0], 1);
+        same(
+            doubled,
+            run(&|g, x| {
+                let sum = g.add(x, x);
+                g.concat(&[x, &sum])
+            }),
+        );
+        let scaled = x.clone() * adaptive_avg_pool2d(x, [1, 1]);
+        same(
+            scaled,
+            run(&|g, x| {
+                let mean = g.global_average_pool(x);
+                g.mul(x, &mean)
+            }),
+        );
+    }
+}
