@@ -213,7 +213,15 @@ impl NetConfig {
     /// # Errors
     /// As [`Self::validate`] and [`state::load_map`].
     pub fn load(&self, weights: &TensorMap, device: &Device) -> Result<Net> {
-        state::load_map(self.build(&Scope::blank(device))?, weights)
+        state::load_map(self.blank(device)?, weights)
+    }
+
+    /// The network with all parameters zero, for weights that come later.
+    ///
+    /// # Errors
+    /// As [`Self::validate`].
+    pub fn blank(&self, device: &Device) -> Result<Net> {
+        self.build(&Scope::blank(device))
     }
 
     fn build(&self, scope: &Scope) -> Result<Net> {

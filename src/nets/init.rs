@@ -7,6 +7,7 @@ use burn::module::Param;
 use burn::tensor::{Device, Tensor, TensorData};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
 /// Where in the network we are, and how its parameters come to be.
@@ -61,26 +62,38 @@ pub enum Init {
     Normal(f64),
 }
 
+/// Values drawn from one stream of the generator. Streams make large tensors quick to fill on many threads
+/// without the result depending on their number.
+const CHUNK: usize = 1 << 15;
+
 impl Init {
     fn values(self, seed: u64, name: &str, count: usize) -> Vec<f32> {
+        if let Self::Constant(value) = self {
+            return vec![value; count];
+        }
+        let rng = rng_for(seed, name);
+        let mut values = vec![0.0; count];
+        values.par_chunks_mut(CHUNK).enumerate().for_each(|(stream, chunk)| {
+            let mut rng = rng.clone();
+            rng.set_stream(stream as u64);
+            self.fill(chunk, &mut rng);
+        });
+        values
+    }
+
+    fn fill(self, values: &mut [f32], rng: &mut ChaCha8Rng) {
         match self {
-            Self::Constant(value) => vec![value; count],
+            Self::Constant(value) => values.fill(value),
             Self::Uniform(bound) => {
-                let mut rng = rng_for(seed, name);
-                (0..count).map(|_| ((2.0 * unit(&mut rng) - 1.0) * bound) as f32).collect()
+                values.iter_mut().for_each(|value| *value = ((2.0 * unit(rng) - 1.0) * bound) as f32);
             }
             Self::Normal(deviation) => {
-                let mut rng = rng_for(seed, name);
-                let mut values = Vec::with_capacity(count + 1);
-                while values.len() < count {
+                for pair in values.chunks_mut(2) {
                     // Box–Muller: `1 - u` keeps the logarithm's argument in (0, 1].
-                    let radius = (-2.0 * (1.0 - unit(&mut rng)).ln()).sqrt() * deviation;
-                    let (sin, cos) = (std::f64::consts::TAU * unit(&mut rng)).sin_cos();
-                    values.push((radius * cos) as f32);
-                    values.push((radius * sin) as f32);
+                    let radius = (-2.0 * (1.0 - unit(rng)).ln()).sqrt() * deviation;
+                    let (sin, cos) = (std::f64::consts::TAU * unit(rng)).sin_cos();
+                    pair.iter_mut().zip([cos, sin]).for_each(|(value, part)| *value = (radius * part) as f32);
                 }
-                values.truncate(count);
-                values
             }
         }
     }
@@ -150,11 +163,11 @@ mod tests {
 
     #[test]
     fn draws_have_the_moments_and_bounds_they_claim() {
-        let uniform = Init::Uniform(0.3).values(1, "w", 100_000);
+        let uniform = Init::Uniform(0.3).values(1, "w", 3 * CHUNK + 1);
         let (mean, deviation) = moments(&uniform);
         assert!(mean.abs() < 2e-3 && (deviation - 0.3 / 3f64.sqrt()).abs() < 1e-3, "{mean} {deviation}");
         assert!(uniform.iter().all(|v| v.abs() <= 0.3));
-        let (mean, deviation) = moments(&Init::Normal(0.02).values(1, "w", 99_999));
+        let (mean, deviation) = moments(&Init::Normal(0.02).values(1, "w", 3 * CHUNK + 1));
         assert!(mean.abs() < 2e-4 && (deviation - 0.02).abs() < 2e-4, "{mean} {deviation}");
     }
 

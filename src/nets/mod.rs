@@ -5,6 +5,8 @@
 
 pub mod backbone;
 pub mod config;
+#[cfg(test)]
+mod conformance;
 pub mod init;
 pub mod layers;
 mod net;
