@@ -1,7 +1,12 @@
 //! Images without tensors: planes, safe decoding, geometry, resizing, drawing.
 
+pub mod adjust;
+pub mod codec;
+pub mod draw;
 pub mod geometry;
 pub mod image;
+pub mod preprocess;
+pub mod resize;
 
 pub use geometry::Size;
 pub use image::Image8;
