@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+pub mod file;
+
 /// A dense row-major `f32` tensor in main memory.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HostTensor {

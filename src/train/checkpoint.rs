@@ -1,82 +1,109 @@
 //! Checkpoints: everything a run needs to go on as if it had never stopped.
 //!
-//! One safetensors file: the learner's tensors, and one JSON document in the header with the position of the
-//! run. Floating-point numbers are stored by their bits, so that nothing is rounded.
+//! One safetensors file: the learner's tensors, and one JSON document in the header with the run's place and the
+//! learner's counters. Floating-point numbers are stored by their bits, so that nothing is rounded.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 
 use super::learner::LearnerState;
 use crate::error::{Error, Result};
 use crate::files;
-use crate::tensors::HostTensor;
+use crate::tensors::file::{self, Dtype, Fault};
 
-/// Largest checkpoint read, in bytes.
-const MAX_BYTES: u64 = 64 << 30;
 /// How many checkpoints are kept: the newest, and one more in case it is damaged.
 const KEPT: usize = 2;
+/// The version of [`Document`] that is written, and the only one that is read.
 const FORMAT: u32 = 1;
-const HEADER: &str = "opticus_checkpoint";
+/// The document's key in the container's metadata.
+const KEY: &str = "opticus_checkpoint";
 
-/// Where a run stands. Sums are `f64` bits.
+/// Where a run stands. Sums, scores and the like are `f64` bits.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Position {
-    /// Identity of the run: configuration and data. A checkpoint of another run is refused.
-    pub run: String,
+pub struct Place {
     /// Epoch in progress, from 0.
     pub epoch: u64,
     /// Batches done of it.
     pub batch: u64,
     /// Steps over all epochs.
     pub step: u64,
-    /// Sum of loss × examples of this epoch, bits.
-    pub loss_sum: u64,
-    /// Sum of figure × examples of this epoch, bits.
-    pub figure_sum: u64,
     /// Examples of this epoch.
     pub examples: u64,
-    /// Best score so far, bits; `None` before the first evaluation.
-    pub best: Option<u64>,
-    /// Epochs since the best score.
+    /// Sum of loss × examples of this epoch, bits.
+    pub loss_sum: u64,
+    /// The same of every figure, in the learner's order.
+    pub figure_sums: Vec<u64>,
+    /// The best evaluation so far.
+    pub best: Option<Best>,
+    /// Evaluations since the best.
     pub stale: u64,
     /// Finished rows of the log.
     pub log_rows: u64,
     /// Milliseconds of training so far, for `--minutes`.
     pub elapsed_ms: u64,
+    /// Steps that the time allowed was last found to be enough for, if fewer than the epochs have.
+    pub planned_steps: Option<u64>,
+}
+
+/// The best evaluation of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Best {
+    /// Its score, bits.
+    pub score: u64,
+    /// Epochs finished then.
+    pub epoch: u64,
 }
 
 #[derive(Serialize, Deserialize)]
-struct Header {
+struct Document {
     format: u32,
-    position: Position,
-    numbers: std::collections::BTreeMap<String, u64>,
+    /// What makes the run this run.
+    run: String,
+    place: Place,
+    numbers: BTreeMap<String, u64>,
 }
 
-/// Writes the checkpoint of a position into `folder` and removes those before the last [`KEPT`].
-pub fn save(folder: &Path, position: &Position, state: &LearnerState) -> Result<PathBuf> {
-    let header = Header { format: FORMAT, position: position.clone(), numbers: state.numbers.clone() };
-    let header = serde_json::to_string(&header)
-        .map_err(|e| Error::ModelFile(format!("cannot write the checkpoint's header: {e}")))?;
-    let bytes: Vec<(&String, &Vec<usize>, Vec<u8>)> = state
-        .tensors
-        .iter()
-        .map(|(name, HostTensor { shape, data })| {
-            (name, shape, data.iter().flat_map(|v| v.to_le_bytes()).collect())
-        })
-        .collect();
-    let views = bytes
-        .iter()
-        .map(|(name, shape, data)| Ok((*name, TensorView::new(Dtype::F32, (*shape).clone(), data)?)))
-        .collect::<std::result::Result<Vec<_>, safetensors::SafeTensorError>>()
-        .map_err(|e| Error::ModelFile(format!("cannot write the checkpoint: {e}")))?;
-    let file = safetensors::serialize(views, Some(HashMap::from([(HEADER.to_string(), header)])))
-        .map_err(|e| Error::ModelFile(format!("cannot write the checkpoint: {e}")))?;
-    let path = folder.join(format!("step-{:010}.safetensors", position.step));
-    files::write_atomically(&path, |out| out.write_all(&file))?;
+/// A checkpoint that was read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Checkpoint {
+    /// Identity of its run.
+    pub run: String,
+    /// Where the run stood.
+    pub place: Place,
+    /// The learner's state then.
+    pub state: LearnerState,
+}
+
+/// The newest checkpoint that can be read.
+#[derive(Clone, Debug)]
+pub struct Newest {
+    /// Its file.
+    pub path: PathBuf,
+    /// Its contents.
+    pub checkpoint: Checkpoint,
+    /// What is wrong with each newer one.
+    pub damaged: Vec<String>,
+}
+
+/// Writes a checkpoint into `folder`, whole or not at all, and removes those before the last [`KEPT`].
+///
+/// # Errors
+/// [`Error::Io`] from the disk; the checkpoints already there stay.
+pub fn save(folder: &Path, checkpoint: &Checkpoint) -> Result<PathBuf> {
+    let Checkpoint { run, place, state } = checkpoint;
+    let document =
+        Document { format: FORMAT, run: run.clone(), place: place.clone(), numbers: state.numbers.clone() };
+    let document = serde_json::to_string(&document)
+        .map_err(|e| Error::ModelFile(format!("the checkpoint's header cannot be written: {e}")))?;
+    let metadata = BTreeMap::from([(KEY.to_string(), document)]);
+    let path = folder.join(format!("step-{:010}.safetensors", place.step));
+    files::write_atomically(&path, |out| file::write(out, &metadata, &state.tensors))?;
     let all = list(folder)?;
     for old in all.iter().rev().skip(KEPT) {
         std::fs::remove_file(old).map_err(|e| Error::io("remove", old, e))?;
@@ -85,6 +112,9 @@ pub fn save(folder: &Path, position: &Position, state: &LearnerState) -> Result<
 }
 
 /// The checkpoints of a folder, oldest first.
+///
+/// # Errors
+/// [`Error::Io`] if the folder is there but cannot be read.
 pub fn list(folder: &Path) -> Result<Vec<PathBuf>> {
     let entries = match std::fs::read_dir(folder) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -94,60 +124,75 @@ pub fn list(folder: &Path) -> Result<Vec<PathBuf>> {
     for entry in entries {
         let path = entry.map_err(|e| Error::io("list", folder, e))?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        if name.starts_with("step-") && name.ends_with(".safetensors") {
-            found.push(path);
+        let step = name.strip_prefix("step-").and_then(|rest| rest.strip_suffix(".safetensors"));
+        if let Some(step) = step.and_then(|digits| digits.parse::<u64>().ok()) {
+            found.push((step, path));
         }
     }
-    // Step numbers are padded, so that names sort as numbers do.
     found.sort();
-    Ok(found)
+    Ok(found.into_iter().map(|(_, path)| path).collect())
 }
 
-/// The newest readable checkpoint of the run, and a word on each newer one that is damaged.
+/// The newest checkpoint of the run that can be read; `None` if the folder holds none at all.
 ///
 /// # Errors
-/// [`Error::ModelFile`] if the newest readable one is of another run, or all are damaged.
-pub fn load_newest(folder: &Path, run: &str) -> Result<Option<(Position, LearnerState, Vec<String>)>> {
-    let (mut damaged, all) = (Vec::new(), list(folder)?);
-    for path in all.iter().rev() {
-        match load(path) {
-            Ok((position, _)) if position.run != run => {
+/// [`Error::ModelFile`] if it is of another run, or if every one is damaged.
+pub fn load_newest(folder: &Path, run: &str) -> Result<Option<Newest>> {
+    let mut damaged = Vec::new();
+    for path in list(folder)?.into_iter().rev() {
+        match load(&path) {
+            Ok(checkpoint) if checkpoint.run != run => {
                 return Err(Error::ModelFile(format!(
                     "{} belongs to another run: its configuration or data differ from those given now. Resume with \
                      the configuration in config.toml and the same data, or start anew with --overwrite",
                     path.display()
                 )));
             }
-            Ok((position, state)) => return Ok(Some((position, state, damaged))),
-            Err(e) => damaged.push(e.to_string()),
+            Ok(checkpoint) => return Ok(Some(Newest { path, checkpoint, damaged })),
+            Err(Error::ModelFile(fault)) => damaged.push(fault),
+            Err(other) => return Err(other),
         }
     }
     match damaged.is_empty() {
         true => Ok(None),
-        false => Err(Error::ModelFile(format!("no checkpoint can be read: {}", damaged.join("; ")))),
+        false => Err(Error::ModelFile(format!(
+            "no checkpoint can be read: {}. Start anew with --overwrite",
+            damaged.join("; ")
+        ))),
     }
 }
 
 /// Reads one checkpoint.
-pub fn load(path: &Path) -> Result<(Position, LearnerState)> {
-    let bytes = files::read_limited(path, MAX_BYTES)?;
-    let damaged = |what: String| Error::ModelFile(format!("{} is damaged: {what}", path.display()));
-    let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(|e| damaged(e.to_string()))?;
-    let header = metadata.metadata().as_ref().and_then(|m| m.get(HEADER));
-    let header = header.ok_or_else(|| damaged("it is no checkpoint of Opticus".into()))?;
-    let header: Header = serde_json::from_str(header).map_err(|e| damaged(format!("its header: {e}")))?;
-    if header.format != FORMAT {
-        return Err(damaged(format!("format {} is not {FORMAT}, the one this version reads", header.format)));
-    }
-    let file = SafeTensors::deserialize(&bytes).map_err(|e| damaged(e.to_string()))?;
-    let mut tensors = crate::tensors::TensorMap::new();
-    for (name, view) in file.iter() {
-        if view.dtype() != Dtype::F32 {
-            return Err(damaged(format!("tensor {name} is not f32")));
+///
+/// # Errors
+/// [`Error::ModelFile`] if it is damaged, [`Error::Io`] if the system refuses.
+pub fn load(path: &Path) -> Result<Checkpoint> {
+    let io = |e| Error::io("read", path, e);
+    let opened = File::open(path).map_err(io)?;
+    let total = opened.metadata().map_err(io)?.len();
+    read(&mut BufReader::new(opened), total).map_err(|fault| match fault {
+        Fault::Damaged(what) => {
+            Error::ModelFile(format!("the checkpoint {} is damaged: {what}", path.display()))
         }
-        let data =
-            view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
-        tensors.insert(name.to_string(), HostTensor { shape: view.shape().to_vec(), data });
+        Fault::Io(e) => io(e),
+    })
+}
+
+/// Reads a checkpoint of `total` bytes.
+fn read(reader: &mut dyn Read, total: u64) -> Result<Checkpoint, Fault> {
+    let damaged = |what: &dyn std::fmt::Display| Fault::Damaged(format!("its document: {what}"));
+    let header = file::read_header(reader, total)?;
+    let text = header.metadata.get(KEY).ok_or_else(|| damaged(&"there is none of Opticus"))?;
+    // The version first: a newer document may not have this one's fields.
+    let document: serde_json::Value = serde_json::from_str(text).map_err(|e| damaged(&e))?;
+    let format = document.get("format").and_then(serde_json::Value::as_u64);
+    if format != Some(u64::from(FORMAT)) {
+        return Err(damaged(&format!("its format is {format:?}; this version of Opticus reads {FORMAT}")));
     }
-    Ok((header.position, LearnerState { tensors, numbers: header.numbers }))
+    let Document { run, place, numbers, .. } = serde_json::from_value(document).map_err(|e| damaged(&e))?;
+    if let Some(entry) = header.tensors.iter().find(|entry| entry.dtype != Dtype::F32) {
+        return Err(Fault::Damaged(format!("tensor `{}` is not of type F32", entry.name)));
+    }
+    let tensors = file::read_tensors(reader, &header)?;
+    Ok(Checkpoint { run, place, state: LearnerState { tensors, numbers } })
 }

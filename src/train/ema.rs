@@ -3,9 +3,13 @@
 use std::collections::BTreeMap;
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
+use super::learner::LearnerState;
+use super::names::Names;
+use super::update;
+use super::values::{self, Values};
 use crate::error::{Error, Result};
 use crate::tensors::{HostTensor, TensorMap};
 
@@ -13,13 +17,15 @@ use crate::tensors::{HostTensor, TensorMap};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct EmaConfig {
-    /// Weight of the past at each step, 0 (off) to below 1.
+    /// Weight of the past at each step, 0 (off) to below 1. The average remembers about `1 / (1 - decay)` steps.
     pub decay: f64,
 }
 
 impl EmaConfig {
+    /// Checks the decay.
+    ///
     /// # Errors
-    /// [`Error::Config`] for a decay out of range.
+    /// [`Error::Config`] if it is out of range.
     pub fn validate(&self) -> Result<()> {
         match (0.0..1.0).contains(&self.decay) {
             true => Ok(()),
@@ -30,22 +36,30 @@ impl EmaConfig {
     }
 }
 
-/// An exponential moving average over every tensor of a module, running statistics included (as torchvision's
-/// `ExponentialMovingAverage(use_buffers=True)`).
+/// An exponential moving average over every tensor of a module (Polyak and Juditsky 1992, with forgetting).
 ///
-/// The decay ramps up as `(1 + step) / (10 + step)` (TensorFlow's `num_updates` rule), so that the first,
-/// random weights are soon forgotten.
+/// Running statistics are averaged like weights, as torchvision's `ExponentialMovingAverage(use_buffers=True)`
+/// does, so that they belong to the averaged weights and not to the newest. The decay ramps up as
+/// `(1 + steps) / (10 + steps)`, the rule of TensorFlow's `ExponentialMovingAverage(num_updates)`, so that the
+/// first, random weights are soon forgotten whatever the length of the run.
 #[derive(Clone, Debug)]
 pub struct Ema {
     decay: f64,
     steps: u64,
-    values: BTreeMap<String, Tensor<1>>,
+    averages: TensorMap,
 }
+
+/// The counter's name in a checkpoint.
+const STEPS: &str = "steps";
 
 impl Ema {
     /// An average that starts at the module's present tensors.
     pub fn new<M: Module>(config: &EmaConfig, module: &M) -> Self {
-        Self { decay: config.decay, steps: 0, values: flat(module) }
+        let mut averages = TensorMap::new();
+        visit(module, |name, shape, values| {
+            averages.insert(name, HostTensor { shape: shape.to_vec(), data: values.to_vec() });
+        });
+        Self { decay: config.decay, steps: 0, averages }
     }
 
     /// Takes the module's present tensors into the average.
@@ -53,91 +67,83 @@ impl Ema {
         self.steps += 1;
         let steps = self.steps as f64;
         let keep = self.decay.min((1.0 + steps) / (10.0 + steps));
-        for (name, value) in flat(module) {
-            if let Some(average) = self.values.remove(&name) {
-                self.values.insert(name, average * keep + value * (1.0 - keep));
+        visit(module, |name, _, values| {
+            if let Some(average) = self.averages.get_mut(&name) {
+                update::average(&mut average.data, values.as_slice(), keep);
             }
-        }
+        });
     }
 
     /// The module with its tensors replaced by their averages.
     pub fn apply<M: Module>(&self, module: M) -> M {
-        module.map(&mut Replace { values: &self.values, path: Vec::new() })
+        module.map(&mut Replace { averages: &self.averages, names: Names::default() })
     }
 
-    /// The averages, for a checkpoint.
-    pub fn state(&self) -> (TensorMap, u64) {
-        let host = |tensor: &Tensor<1>| {
-            let data: Vec<f32> = tensor.to_data().to_vec().unwrap_or_default();
-            HostTensor { shape: vec![data.len()], data }
-        };
-        (self.values.iter().map(|(name, value)| (name.clone(), host(value))).collect(), self.steps)
+    /// Everything that [`Self::load_state`] needs.
+    pub fn state(&self) -> LearnerState {
+        let numbers = BTreeMap::from([(STEPS.to_string(), self.steps)]);
+        LearnerState { tensors: self.averages.clone(), numbers }
     }
 
-    /// Goes back to a state of the same average.
+    /// Goes back to a state of an average of the same module.
     ///
     /// # Errors
-    /// [`Error::ModelFile`] if the names or lengths are not this module's.
-    pub fn load_state(&mut self, tensors: TensorMap, steps: u64, device: &Device) -> Result<()> {
-        let fits = tensors.len() == self.values.len()
-            && tensors.iter().all(|(n, t)| self.values.get(n).is_some_and(|v| v.dims() == [t.data.len()]));
-        if !fits {
-            return Err(Error::ModelFile(
-                "the checkpoint's averaged weights are those of another network".into(),
-            ));
-        }
-        let upload = |HostTensor { data, .. }: HostTensor| {
-            let length = data.len();
-            Tensor::<1>::from_data(TensorData::new(data, [length]), device)
+    /// [`Error::ModelFile`] if names or shapes are not this module's.
+    pub fn load_state(&mut self, state: LearnerState) -> Result<()> {
+        let LearnerState { tensors, numbers } = state;
+        let alike = |a: &TensorMap, b: &TensorMap| {
+            a.len() == b.len() && a.iter().zip(b).all(|((n, x), (m, y))| n == m && x.shape == y.shape)
         };
-        self.values = tensors.into_iter().map(|(name, tensor)| (name, upload(tensor))).collect();
-        self.steps = steps;
+        let (true, Some(steps)) = (alike(&tensors, &self.averages), numbers.get(STEPS)) else {
+            return Err(Error::ModelFile(
+                "the checkpoint's averaged weights are those of another network; start anew with --overwrite"
+                    .into(),
+            ));
+        };
+        (self.averages, self.steps) = (tensors, *steps);
         Ok(())
     }
 }
 
-/// Every tensor of a module by name, flat and outside autodiff.
-fn flat<M: Module>(module: &M) -> BTreeMap<String, Tensor<1>> {
-    #[derive(Default)]
-    struct Collect(Vec<String>, BTreeMap<String, Tensor<1>>);
-    impl ModuleVisitor for Collect {
-        fn enter_module(&mut self, name: &str, _container: &str) {
-            self.0.push(name.to_string());
+/// Calls with the name, shape and values of every tensor of a module.
+fn visit<M: Module>(module: &M, visit: impl FnMut(String, &[usize], Values)) {
+    struct Tensors<F>(Names, F);
+    impl<F: FnMut(String, &[usize], Values)> ModuleVisitor for Tensors<F> {
+        fn enter_module(&mut self, name: &str, container: &str) {
+            self.0.enter(name, container);
         }
+
         fn exit_module(&mut self, _name: &str, _container: &str) {
-            self.0.pop();
+            self.0.exit();
         }
+
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            let value = param.val().inner();
-            let length: usize = value.dims().iter().product();
-            self.1.insert(self.0.join("."), value.reshape([length]));
+            let tensor = param.base();
+            let shape = tensor.dims();
+            (self.1)(self.0.here(), &shape, Values::of(tensor));
         }
     }
-    let mut collect = Collect::default();
-    module.visit(&mut collect);
-    collect.1
+    module.visit(&mut Tensors(Names::default(), visit));
 }
 
 struct Replace<'a> {
-    values: &'a BTreeMap<String, Tensor<1>>,
-    path: Vec<String>,
+    averages: &'a TensorMap,
+    names: Names,
 }
 
 impl ModuleMapper for Replace<'_> {
-    fn enter_module(&mut self, name: &str, _container: &str) {
-        self.path.push(name.to_string());
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.names.enter(name, container);
     }
 
     fn exit_module(&mut self, _name: &str, _container: &str) {
-        self.path.pop();
+        self.names.exit();
     }
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let Some(average) = self.values.get(&self.path.join(".")).cloned() else { return param };
-        param.map(|value| {
-            let (shape, trained, tracked) = (value.dims(), value.is_require_grad(), value.is_autodiff());
-            let average = average.reshape(shape);
-            if tracked { Tensor::from_inner(average).set_require_grad(trained) } else { average }
-        })
+        match self.averages.get(&self.names.here()) {
+            Some(average) => param.map(|tensor| values::replace(tensor, &average.data)),
+            None => param,
+        }
     }
 }

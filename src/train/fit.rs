@@ -1,13 +1,15 @@
 //! The loop: a learner, its batches, and everything that must survive an interruption.
 
+use std::borrow::Cow;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
-use super::checkpoint::{self, Position};
-use super::learner::{BatchSource, Evaluation, Learner, StepContext};
-use super::progress::{self, Progress};
+use super::checkpoint::{self, Best, Checkpoint, Place};
+use super::clock::{Clock, planned_steps};
+use super::learner::{BatchSource, Evaluation, Learner, LearnerState, StepContext, StepReport};
+use super::progress::{Position, Progress};
 use super::run::RunFolder;
 use super::schedule::Schedule;
 use super::seed;
@@ -19,15 +21,17 @@ use crate::error::{Error, Result};
 pub struct FitConfig {
     /// Passes over the training examples.
     pub epochs: u32,
-    /// Stop after this many minutes of training, whichever comes first; 0: no such bound.
+    /// Stop after this many minutes of training, whichever comes first; 0: no such bound. Where the bound is found
+    /// to bind, the learning rate follows the shorter run, so that it ends as low as planned.
     pub minutes: f64,
     /// Examples a step.
     pub batch_size: usize,
-    /// Steps whose gradients are added up before the optimiser moves.
+    /// Parts that a step's batch is worked through in, to save memory: their gradients are added up before the
+    /// optimiser moves, so that steps, schedule and result (but for rounding) stay those of the whole batch.
     pub accumulate: usize,
     /// Stop after this many epochs without a better score; 0: never.
     pub patience: u32,
-    /// Minutes between checkpoints inside an epoch; one is also written after every epoch.
+    /// Minutes between checkpoints inside an epoch, 0: none; one is also written after every epoch.
     pub checkpoint_minutes: f64,
 }
 
@@ -38,6 +42,8 @@ impl Default for FitConfig {
 }
 
 impl FitConfig {
+    /// Checks every value.
+    ///
     /// # Errors
     /// [`Error::Config`] naming the value out of range.
     pub fn validate(&self) -> Result<()> {
@@ -51,8 +57,11 @@ impl FitConfig {
         if !(1..=65_536).contains(&self.batch_size) {
             return refuse(format!("fit.batch_size is {}; it must be 1 to 65536", self.batch_size));
         }
-        if !(1..=65_536).contains(&self.accumulate) {
-            return refuse(format!("fit.accumulate is {}; it must be 1 to 65536", self.accumulate));
+        if !(1..=self.batch_size).contains(&self.accumulate) {
+            return refuse(format!(
+                "fit.accumulate is {}; it must be 1 to fit.batch_size, {}",
+                self.accumulate, self.batch_size
+            ));
         }
         if !(self.checkpoint_minutes.is_finite() && self.checkpoint_minutes >= 0.0) {
             return refuse(format!(
@@ -65,16 +74,18 @@ impl FitConfig {
 }
 
 /// What a run is, besides its learner and batches.
+#[derive(Debug)]
 pub struct Run<'a> {
     /// Where it leaves its files.
     pub folder: &'a RunFolder,
-    /// The loop's configuration, valid.
+    /// The loop's configuration.
     pub config: &'a FitConfig,
     /// The learning rate of every step.
     pub schedule: &'a Schedule,
     /// Seed of the steps' randomness.
     pub seed: u64,
-    /// What makes this run this run: a checkpoint with another identity is refused.
+    /// What makes this run this run, such as a sum over configuration and data: a checkpoint with another identity
+    /// is refused.
     pub identity: &'a str,
     /// Go on from the newest checkpoint.
     pub resume: bool,
@@ -82,15 +93,32 @@ pub struct Run<'a> {
     pub interrupted: &'a AtomicBool,
 }
 
+/// Why a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// All epochs are done.
+    Epochs,
+    /// The minutes allowed are over.
+    Minutes,
+    /// No better score for as many epochs as patience had.
+    Patience,
+}
+
 /// How a run ended.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Fitted {
     /// Epochs finished.
     pub epochs: u64,
-    /// The best score; its weights are in `best.safetensors`.
+    /// Steps taken.
+    pub steps: u64,
+    /// The best score; its weights are in `best.safetensors`. Not a number if nothing was evaluated.
     pub best: f64,
+    /// Epochs finished when it was found.
+    pub best_epoch: u64,
     /// Seconds of training, earlier parts of a resumed run included.
     pub seconds: f64,
+    /// Why it ended.
+    pub ended: Ended,
 }
 
 /// Trains until the last epoch, the allowed minutes or the end of patience, whichever comes first.
@@ -99,216 +127,348 @@ pub struct Fitted {
 /// gives the weights and the log (but for times) of one that was never stopped.
 ///
 /// # Errors
-/// [`Error::Interrupted`] after Ctrl-C, with a checkpoint written; [`Error::Diverged`] if the loss is no longer a
-/// number, with the last good checkpoint kept; whatever the learner, its batches or the disk report.
-pub fn fit<L, S>(learner: &mut L, batches: &S, run: &Run<'_>, progress: &mut dyn Progress) -> Result<Fitted>
+/// [`Error::Interrupted`] after Ctrl-C, with a checkpoint written; [`Error::Diverged`] if loss, score or weights
+/// are no longer numbers, with the last good checkpoint kept; [`Error::ModelFile`] if the checkpoint to resume
+/// from is of another run or all are damaged; whatever the learner, its batches or the disk report.
+pub fn fit<L, S>(learner: &mut L, source: &S, run: &Run<'_>, progress: &mut dyn Progress) -> Result<Fitted>
 where
     L: Learner,
     S: BatchSource<Batch = L::Batch>,
 {
     run.config.validate()?;
-    let mut at = Position { run: run.identity.to_string(), ..Position::default() };
-    if run.resume {
-        match checkpoint::load_newest(&run.folder.checkpoints(), run.identity)? {
-            Some((position, state, damaged)) => {
-                for fault in damaged {
-                    progress.message(&format!("left out a damaged checkpoint: {fault}"));
-                }
-                learner.load_state(state)?;
-                at = position;
-                progress.message(&format!("resumed after step {} (epoch {})", at.step, at.epoch + 1));
-            }
-            None => progress.message("no checkpoint yet; starting from the beginning"),
-        }
-        run.folder.truncate_log(at.log_rows)?;
+    let batches = source.batches();
+    if batches == 0 {
+        return Err(Error::Input(
+            "there are no batches to learn from: too few pictures for one batch".into(),
+        ));
     }
-    let mut clock = Clock::new(at.elapsed_ms, run.config);
-    while at.epoch < u64::from(run.config.epochs) {
-        for batch in batches.epoch(at.epoch, at.batch as usize) {
-            step(learner, batch?, &mut at, run)?;
-            progress.step(&clock.position(&at, batches.batches(), run.config));
-            if run.interrupted.load(Ordering::SeqCst) {
-                save(learner, &mut at, run, &mut clock, progress)?;
-                return Err(Error::Interrupted(format!(
-                    "interrupted at step {}; nothing is lost: go on with --resume",
-                    at.step
-                )));
-            }
-            if clock.time_is_up() {
-                break;
-            }
-            if clock.checkpoint_is_due() {
-                save(learner, &mut at, run, &mut clock, progress)?;
-            }
-        }
-        finish_epoch(learner, &mut at, run, &mut clock, batches.batches(), progress)?;
-        let patience = u64::from(run.config.patience);
-        if patience > 0 && at.stale >= patience && at.epoch < u64::from(run.config.epochs) {
-            progress.message(&format!("no better score for {patience} epochs; stopped early"));
-            break;
-        }
-        if clock.time_is_up() && at.epoch < u64::from(run.config.epochs) {
-            progress.message(&format!("{} minutes are over; stopped", run.config.minutes));
-            break;
-        }
-    }
-    progress.finish();
-    Ok(Fitted {
-        epochs: at.epoch,
-        best: at.best.map_or(f64::NAN, f64::from_bits),
-        seconds: clock.elapsed().as_secs_f64(),
-    })
-}
-
-fn step<L: Learner>(learner: &mut L, batch: L::Batch, at: &mut Position, run: &Run<'_>) -> Result<()> {
-    let context = StepContext {
-        epoch: at.epoch,
-        step: at.step,
-        lr: run.schedule.lr(at.step),
-        seed: seed::mix(&[run.seed, at.step]),
+    let place = match run.resume {
+        true => resume(learner, run, progress)?,
+        false => Place::default(),
     };
-    let report = learner.step(batch, &context)?;
-    if !report.loss.is_finite() {
-        return Err(Error::Diverged(format!(
-            "the loss is {} at epoch {}, step {} (learning rate {:.2e}); the last checkpoint is kept. Lower --lr, \
-             add warm-up (schedule.warmup_epochs) or clip gradients (optimizer.clip_norm)",
-            report.loss,
-            at.epoch + 1,
-            at.step,
-            context.lr
-        )));
-    }
-    let examples = report.examples as f64;
-    let add = |sum: &mut u64, value: f64| *sum = (f64::from_bits(*sum) + value * examples).to_bits();
-    add(&mut at.loss_sum, report.loss);
-    add(&mut at.figure_sum, report.figure.unwrap_or(0.0));
-    at.examples += report.examples as u64;
-    at.batch += 1;
-    at.step += 1;
-    Ok(())
+    let mut fit = Fit {
+        schedule: shortened(run.schedule, place.planned_steps),
+        clock: Clock::start(run.config, place.elapsed_ms),
+        planned: place.planned_steps.is_some(),
+        figures: Vec::new(),
+        learner,
+        source,
+        run,
+        progress,
+        place,
+        batches,
+    };
+    let ended = fit.train()?;
+    let fitted = fit.fitted(ended);
+    fit.progress.finish(&fitted);
+    Ok(fitted)
 }
 
-fn finish_epoch<L: Learner>(
-    learner: &mut L,
-    at: &mut Position,
-    run: &Run<'_>,
-    clock: &mut Clock,
+/// Brings learner and log back to the newest checkpoint.
+fn resume<L: Learner>(learner: &mut L, run: &Run<'_>, progress: &mut dyn Progress) -> Result<Place> {
+    let newest = checkpoint::load_newest(&run.folder.checkpoints(), run.identity)?;
+    let place = match newest {
+        Some(newest) => {
+            for fault in newest.damaged {
+                progress.message(&format!("left out: {fault}"));
+            }
+            let Checkpoint { place, state, .. } = newest.checkpoint;
+            learner.load_state(state)?;
+            progress.message(&format!("going on after step {}, in epoch {}", place.step, place.epoch + 1));
+            place
+        }
+        None => {
+            progress.message("no checkpoint was written yet; starting from the beginning");
+            Place::default()
+        }
+    };
+    run.folder.truncate_log(place.log_rows)?;
+    Ok(place)
+}
+
+fn shortened(schedule: &Schedule, planned: Option<u64>) -> Cow<'_, Schedule> {
+    match planned {
+        Some(steps) => Cow::Owned(schedule.ending_at(steps)),
+        None => Cow::Borrowed(schedule),
+    }
+}
+
+/// A run in progress.
+struct Fit<'a, L: Learner, S> {
+    learner: &'a mut L,
+    source: &'a S,
+    run: &'a Run<'a>,
+    progress: &'a mut dyn Progress,
+    place: Place,
+    clock: Clock,
+    schedule: Cow<'a, Schedule>,
+    /// Whether the minutes allowed were compared with the pace yet.
+    planned: bool,
+    /// Names of the figures that the learner reports.
+    figures: Vec<&'static str>,
     batches: usize,
-    progress: &mut dyn Progress,
-) -> Result<()> {
-    let evaluation = learner.evaluate()?;
-    let position = clock.position(at, batches, run.config);
-    if !evaluation.score.is_finite() {
-        return Err(Error::Diverged(format!(
-            "the score is {} after epoch {}: the weights are no longer numbers. The last checkpoint is kept; lower --lr",
-            evaluation.score, position.epoch
-        )));
-    }
-    let best = at.best.is_none_or(|b| evaluation.score > f64::from_bits(b));
-    if best {
-        learner.write_model(&run.folder.file("best.safetensors"), &evaluation)?;
-        at.best = Some(evaluation.score.to_bits());
-        at.stale = 0;
-    } else {
-        at.stale += 1;
-    }
-    learner.write_model(&run.folder.file("last.safetensors"), &evaluation)?;
-    log(run, at, &evaluation, clock)?;
-    progress.epoch(&position, &evaluation, best);
-    at.log_rows += 1;
-    at.epoch += 1;
-    (at.batch, at.loss_sum, at.figure_sum, at.examples) = (0, 0, 0, 0);
-    save(learner, at, run, clock, progress)
 }
 
-/// One row an epoch. `seconds` is the only column that differs between two equal runs.
-fn log(run: &Run<'_>, at: &Position, evaluation: &Evaluation, clock: &Clock) -> Result<()> {
-    let examples = (at.examples as f64).max(1.0);
-    let mut columns = vec!["epoch", "step", "lr", "train_loss", "train_figure"];
-    let mut values = vec![
-        (at.epoch + 1).to_string(),
-        at.step.to_string(),
-        format!("{:e}", run.schedule.lr(at.step.saturating_sub(1))),
-        format!("{:.6}", f64::from_bits(at.loss_sum) / examples),
-        format!("{:.6}", f64::from_bits(at.figure_sum) / examples),
-    ];
-    for (name, value) in &evaluation.figures {
-        columns.push(name);
-        values.push(format!("{value:.6}"));
-    }
-    columns.push("seconds");
-    values.push(format!("{:.1}", clock.elapsed().as_secs_f64()));
-    run.folder.log(&columns, &values)
-}
-
-fn save<L: Learner>(
-    learner: &L,
-    at: &mut Position,
-    run: &Run<'_>,
-    clock: &mut Clock,
-    progress: &mut dyn Progress,
-) -> Result<()> {
-    at.elapsed_ms = clock.elapsed().as_millis() as u64;
-    let path = checkpoint::save(&run.folder.checkpoints(), at, &learner.state()?)?;
-    clock.saved = Instant::now();
-    progress.checkpoint(&path);
-    Ok(())
-}
-
-/// Time, kept apart from everything that must be reproducible.
-struct Clock {
-    started: Instant,
-    before: Duration,
-    saved: Instant,
-    limit: Option<Duration>,
-    interval: Duration,
-    /// Steps and examples of this process, for the rate.
-    first: Option<(u64, u64)>,
-}
-
-impl Clock {
-    fn new(elapsed_ms: u64, config: &FitConfig) -> Self {
-        let minutes = |m: f64| Duration::try_from_secs_f64(m * 60.0).unwrap_or(Duration::MAX);
-        Self {
-            started: Instant::now(),
-            before: Duration::from_millis(elapsed_ms),
-            saved: Instant::now(),
-            limit: (config.minutes > 0.0).then(|| minutes(config.minutes)),
-            interval: minutes(config.checkpoint_minutes),
-            first: None,
+impl<L: Learner, S: BatchSource<Batch = L::Batch>> Fit<'_, L, S> {
+    fn train(&mut self) -> Result<Ended> {
+        self.progress.start(&self.position());
+        loop {
+            if self.place.epoch >= u64::from(self.run.config.epochs) {
+                return Ok(Ended::Epochs);
+            }
+            if self.place.batch == 0 {
+                let patience = u64::from(self.run.config.patience);
+                if patience > 0 && self.place.stale >= patience {
+                    self.progress.message(&format!("no better score for {patience} epochs; stopped early"));
+                    return Ok(Ended::Patience);
+                }
+                if self.place.step > 0 && self.clock.time_is_up() {
+                    return Ok(self.time_over());
+                }
+            }
+            if self.run.interrupted.load(Ordering::SeqCst) {
+                return self.interrupted();
+            }
+            self.epoch()?;
+            if self.place.batch < self.batches as u64 {
+                // So that a resumed run with more minutes goes on inside the epoch, the checkpoint stays there:
+                // what this epoch's part is worth is evaluated and logged, but not counted.
+                self.save()?;
+                self.evaluate()?;
+                return Ok(self.time_over());
+            }
+            self.finish_epoch()?;
         }
     }
 
-    fn elapsed(&self) -> Duration {
-        self.before.saturating_add(self.started.elapsed())
+    /// Takes the steps of the epoch from here on, all of them unless the time is up.
+    fn epoch(&mut self) -> Result<()> {
+        if self.place.step > 0 && self.clock.time_is_up() {
+            return Ok(());
+        }
+        let source = self.source;
+        let from = usize::try_from(self.place.batch).unwrap_or(usize::MAX).min(self.batches);
+        for batch in source.epoch(self.place.epoch, from).take(self.batches - from) {
+            self.step(batch?)?;
+            self.progress.step(&self.position());
+            if self.run.interrupted.load(Ordering::SeqCst) {
+                return self.interrupted();
+            }
+            if self.clock.time_is_up() {
+                return Ok(());
+            }
+            if self.clock.checkpoint_is_due() {
+                self.save()?;
+            }
+            self.plan_once();
+        }
+        if self.place.batch < self.batches as u64 {
+            return Err(Error::Input(format!(
+                "epoch {} ended after {} of {} batches: the data changed while it was being read",
+                self.place.epoch + 1,
+                self.place.batch,
+                self.batches
+            )));
+        }
+        Ok(())
     }
 
-    fn time_is_up(&self) -> bool {
-        self.limit.is_some_and(|limit| self.elapsed() >= limit)
+    fn step(&mut self, batch: L::Batch) -> Result<()> {
+        let Place { epoch, step, .. } = self.place;
+        let context =
+            StepContext { epoch, step, lr: self.schedule.lr(step), seed: seed::mix(&[self.run.seed, step]) };
+        let StepReport { loss, examples, figures } = self.learner.step(batch, &context)?;
+        if !loss.is_finite() {
+            return Err(self.diverged(&format!("the loss is {loss}")));
+        }
+        let place = &mut self.place;
+        let add =
+            |sum: &mut u64, value: f64| *sum = (f64::from_bits(*sum) + value * examples as f64).to_bits();
+        add(&mut place.loss_sum, loss);
+        place.figure_sums.resize(figures.len(), 0);
+        for (sum, (_, value)) in place.figure_sums.iter_mut().zip(&figures) {
+            add(sum, *value);
+        }
+        place.examples += examples as u64;
+        place.batch += 1;
+        place.step += 1;
+        self.figures = figures.into_iter().map(|(name, _)| name).collect();
+        self.clock.stepped(examples as u64);
+        Ok(())
     }
 
-    fn checkpoint_is_due(&self) -> bool {
-        !self.interval.is_zero() && self.saved.elapsed() >= self.interval
+    /// Evaluates, keeps the model if it is the best, writes the last one and a row of the log.
+    fn evaluate(&mut self) -> Result<()> {
+        let start = Instant::now();
+        // Before anything is written: weights that are not numbers must not replace a good model.
+        self.finite_state()?;
+        self.progress.evaluating(&self.position());
+        let evaluation = self.learner.evaluate()?;
+        if !evaluation.score.is_finite() {
+            return Err(self.diverged(&format!("the score is {}", evaluation.score)));
+        }
+        let best = self.place.best.is_none_or(|best| evaluation.score > f64::from_bits(best.score));
+        if best {
+            self.learner.write_model(&self.run.folder.best(), &evaluation)?;
+            self.place.best = Some(Best { score: evaluation.score.to_bits(), epoch: self.place.epoch + 1 });
+            self.place.stale = 0;
+        } else {
+            self.place.stale += 1;
+        }
+        self.learner.write_model(&self.run.folder.last(), &evaluation)?;
+        self.clock.evaluated_since(start);
+        self.log(&evaluation)?;
+        self.progress.epoch(&self.position(), &evaluation, best);
+        Ok(())
     }
 
-    fn position(&mut self, at: &Position, batches: usize, config: &FitConfig) -> progress::Position {
-        let per_step = at.examples as f64 / (at.batch as f64).max(1.0);
-        let first = *self.first.get_or_insert((at.step.saturating_sub(1), 0));
-        let seconds = self.started.elapsed().as_secs_f64().max(1e-9);
-        let steps_per_second = (at.step - first.0) as f64 / seconds;
-        let left = (u64::from(config.epochs) * batches as u64).saturating_sub(at.step) as f64;
-        let by_steps = left / steps_per_second.max(1e-9);
-        let by_time = self.limit.map_or(f64::INFINITY, |l| l.saturating_sub(self.elapsed()).as_secs_f64());
-        let examples = (at.examples as f64).max(1.0);
-        progress::Position {
-            epoch: at.epoch + 1,
-            epochs: u64::from(config.epochs),
-            batch: at.batch as usize,
-            batches,
-            loss: f64::from_bits(at.loss_sum) / examples,
-            figure: Some(f64::from_bits(at.figure_sum) / examples),
-            rate: steps_per_second * per_step,
-            seconds_left: by_steps.min(by_time),
+    fn finish_epoch(&mut self) -> Result<()> {
+        self.evaluate()?;
+        let place = &mut self.place;
+        place.log_rows += 1;
+        place.epoch += 1;
+        (place.batch, place.examples, place.loss_sum) = (0, 0, 0);
+        place.figure_sums.clear();
+        self.plan();
+        self.save()
+    }
+
+    /// One row an epoch. The last column, seconds, is the only one that differs between two equal runs.
+    fn log(&self, evaluation: &Evaluation) -> Result<()> {
+        let at = self.position();
+        let mut titles: Vec<String> = ["epoch", "step", "lr", "train_loss"].map(String::from).to_vec();
+        let mut values = vec![
+            at.epoch.to_string(),
+            at.step.to_string(),
+            format!("{:e}", at.lr),
+            format!("{:.6}", at.loss),
+        ];
+        for (name, value) in &at.figures {
+            titles.push(format!("train_{name}"));
+            values.push(format!("{value:.6}"));
+        }
+        for (name, value) in &evaluation.figures {
+            titles.push((*name).to_string());
+            values.push(format!("{value:.6}"));
+        }
+        titles.push("seconds".into());
+        values.push(format!("{:.1}", self.clock.elapsed().as_secs_f64()));
+        self.run.folder.add_to_log(&titles, &values)
+    }
+
+    fn save(&mut self) -> Result<()> {
+        let start = Instant::now();
+        let state = self.finite_state()?;
+        self.place.elapsed_ms = u64::try_from(self.clock.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let checkpoint = Checkpoint { run: self.run.identity.into(), place: self.place.clone(), state };
+        let path = checkpoint::save(&self.run.folder.checkpoints(), &checkpoint)?;
+        self.clock.checkpoint_saved();
+        self.clock.rested_since(start);
+        self.progress.checkpoint(&path);
+        Ok(())
+    }
+
+    /// The learner's state, if all of it is numbers.
+    fn finite_state(&self) -> Result<LearnerState> {
+        let state = self.learner.state()?;
+        match state.first_not_finite() {
+            Some(name) => Err(self.diverged(&format!("`{name}` holds values that are not numbers"))),
+            None => Ok(state),
+        }
+    }
+
+    fn interrupted<T>(&mut self) -> Result<T> {
+        if self.place.batch > 0 {
+            self.save()?;
+        }
+        Err(Error::Interrupted(format!(
+            "interrupted after step {}, in epoch {}; nothing is lost: go on with --resume",
+            self.place.step,
+            self.place.epoch + 1
+        )))
+    }
+
+    fn diverged(&self, what: &str) -> Error {
+        let Place { epoch, step, .. } = self.place;
+        Error::Diverged(format!(
+            "{what} at epoch {}, step {step} (learning rate {:.2e}); the last checkpoint is kept. Lower --lr, lengthen \
+             the warm-up (schedule.warmup_epochs) or clip gradients (optimizer.clip_norm)",
+            epoch + 1,
+            self.schedule.lr(step)
+        ))
+    }
+
+    fn time_over(&mut self) -> Ended {
+        self.progress.message(&format!("the {} minutes allowed are over; stopped", self.run.config.minutes));
+        Ended::Minutes
+    }
+
+    /// Compares the pace with the minutes allowed as soon as there is something to judge by.
+    fn plan_once(&mut self) {
+        const ENOUGH: f64 = 0.03;
+        if let Some(limit) = self.clock.limit()
+            && !self.planned
+            && self.clock.elapsed() >= limit.mul_f64(ENOUGH)
+        {
+            self.plan();
+            if let Some(steps) = self.place.planned_steps {
+                self.progress.message(&format!(
+                    "{} minutes are enough for about {:.1} of {} epochs; the learning rate follows that",
+                    self.run.config.minutes,
+                    steps as f64 / self.batches as f64,
+                    self.run.config.epochs
+                ));
+            }
+        }
+    }
+
+    /// Fits the schedule to the minutes allowed, while there is enough left of them to bother.
+    fn plan(&mut self) {
+        const LATE: f64 = 0.8;
+        let Some(limit) = self.clock.limit() else { return };
+        let elapsed = self.clock.elapsed();
+        if elapsed < limit.mul_f64(LATE) {
+            self.place.planned_steps =
+                planned_steps(self.place.step, self.run.schedule.steps(), elapsed, limit);
+            self.schedule = shortened(self.run.schedule, self.place.planned_steps);
+        }
+        self.planned = true;
+    }
+
+    fn position(&self) -> Position {
+        let Place { epoch, batch, step, examples, .. } = self.place;
+        let mean = |sum: u64| f64::from_bits(sum) / examples as f64;
+        let epochs = u64::from(self.run.config.epochs);
+        let steps = self.place.planned_steps.unwrap_or(epochs * self.batches as u64);
+        let left = steps.saturating_sub(step);
+        Position {
+            epoch: (epoch + 1).min(epochs),
+            epochs,
+            batch: batch as usize,
+            batches: self.batches,
+            step,
+            steps,
+            lr: self.schedule.lr(step.saturating_sub(1)),
+            loss: mean(self.place.loss_sum),
+            figures: self
+                .figures
+                .iter()
+                .zip(&self.place.figure_sums)
+                .map(|(n, sum)| (*n, mean(*sum)))
+                .collect(),
+            rate: self.clock.rate(),
+            seconds_left: self.clock.seconds_left(left, left.div_ceil(self.batches as u64)),
+        }
+    }
+
+    fn fitted(&self, ended: Ended) -> Fitted {
+        Fitted {
+            epochs: self.place.epoch,
+            steps: self.place.step,
+            best: self.place.best.map_or(f64::NAN, |best| f64::from_bits(best.score)),
+            best_epoch: self.place.best.map_or(0, |best| best.epoch),
+            seconds: self.clock.elapsed().as_secs_f64(),
+            ended,
         }
     }
 }

@@ -4,11 +4,15 @@ use std::collections::BTreeMap;
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
+use super::learner::LearnerState;
+use super::names::Names;
+use super::update::{Adam, Sgd, sum_of_squares};
+use super::values::{self, Values};
 use crate::error::{Error, Result};
-use crate::tensors::{HostTensor, TensorMap};
+use crate::tensors::HostTensor;
 
 /// Which update rule.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,11 +31,11 @@ pub enum Rule {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct OptimizerConfig {
-    /// The update rule.
+    /// The update rule: `sgd`, `adam` or `adamw`.
     pub kind: Rule,
     /// Peak learning rate; the schedule says how much of it each step gets.
     pub lr: f64,
-    /// Weight decay. Biases and norms (every parameter of one dimension) are left alone.
+    /// Weight decay. Biases and norms (every parameter of at most one dimension) are left alone.
     pub weight_decay: f64,
     /// SGD: momentum, 0 to below 1.
     pub momentum: f64,
@@ -41,9 +45,9 @@ pub struct OptimizerConfig {
     pub beta1: f64,
     /// Adam: decay of the mean of squared gradients.
     pub beta2: f64,
-    /// Adam: added to the root of the second moment.
+    /// Adam: added to the root of the second moment. PyTorch's default is 1e-8, Keras' 1e-7.
     pub epsilon: f64,
-    /// Scale gradients down to this global norm where they exceed it; 0 leaves them.
+    /// Scale the gradients down to this norm over all parameters where they exceed it; 0 leaves them.
     pub clip_norm: f64,
 }
 
@@ -64,6 +68,8 @@ impl Default for OptimizerConfig {
 }
 
 impl OptimizerConfig {
+    /// Checks every value.
+    ///
     /// # Errors
     /// [`Error::Config`] naming the value out of range.
     pub fn validate(&self) -> Result<()> {
@@ -85,16 +91,27 @@ impl OptimizerConfig {
     }
 }
 
-/// Moments of one parameter, flat: momentum for SGD, first and second for Adam.
-type Moments = Vec<Tensor<1>>;
+/// What is remembered of one parameter.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Moments {
+    /// Updates of this parameter, for Adam's bias corrections.
+    steps: u64,
+    /// SGD's velocity or Adam's mean of gradients; empty before the first update.
+    first: Vec<f32>,
+    /// Adam's mean of squared gradients; empty for SGD.
+    second: Vec<f32>,
+}
 
-/// Applies gradients to the parameters of any module. Its state is kept by parameter name.
+/// Applies gradients to the parameters of any module. What it remembers is kept by parameter name.
 #[derive(Clone, Debug)]
 pub struct Optimizer {
     config: OptimizerConfig,
-    steps: u64,
     moments: BTreeMap<String, Moments>,
 }
+
+/// What a name's second part says of a tensor in a checkpoint.
+const FIRST: &str = "#first";
+const SECOND: &str = "#second";
 
 impl Optimizer {
     /// An optimiser that has not stepped yet.
@@ -103,96 +120,113 @@ impl Optimizer {
     /// As [`OptimizerConfig::validate`].
     pub fn new(config: OptimizerConfig) -> Result<Self> {
         config.validate()?;
-        Ok(Self { config, steps: 0, moments: BTreeMap::new() })
+        Ok(Self { config, moments: BTreeMap::new() })
     }
 
-    /// The module after one step with these gradients. Parameters without a gradient stay as they are.
+    /// The module after one step with these gradients at this learning rate.
+    ///
+    /// Parameters without a gradient stay as they are and remember nothing, as in PyTorch. The weights are changed
+    /// in place if no clone of the module shares them.
     pub fn step<M: Module>(&mut self, module: M, gradients: &GradientsParams, lr: f64) -> M {
-        self.steps += 1;
         let scale = match self.config.clip_norm > 0.0 {
-            // PyTorch's clip_grad_norm_ divides by norm + 1e-6 and never scales up.
-            true => (self.config.clip_norm / (gradient_norm(&module, gradients) + 1e-6)).min(1.0),
+            // `clip_grad_norm_` divides by the norm + 1e-6 and never scales up.
+            true => (self.config.clip_norm / (norm(&module, gradients) + 1e-6)).min(1.0),
             false => 1.0,
         };
-        module.map(&mut Stepper { optimizer: self, gradients, lr, scale, path: Vec::new() })
+        module.map(&mut Stepper { optimizer: self, gradients, lr, scale, names: Names::default() })
     }
 
-    /// Moments by parameter name, for a checkpoint.
-    pub fn state(&self) -> (TensorMap, u64) {
-        let mut tensors = TensorMap::new();
+    /// What the next step needs of the steps before, by parameter name.
+    pub fn state(&self) -> LearnerState {
+        let mut state = LearnerState::default();
         for (name, moments) in &self.moments {
-            for (i, moment) in moments.iter().enumerate() {
-                let data: Vec<f32> = moment.to_data().to_vec().unwrap_or_default();
-                tensors.insert(format!("{name}#{i}"), HostTensor { shape: vec![data.len()], data });
+            state.numbers.insert(name.clone(), moments.steps);
+            for (part, data) in [(FIRST, &moments.first), (SECOND, &moments.second)] {
+                if !data.is_empty() {
+                    let tensor = HostTensor { shape: vec![data.len()], data: data.clone() };
+                    state.tensors.insert(format!("{name}{part}"), tensor);
+                }
             }
         }
-        (tensors, self.steps)
+        state
     }
 
-    /// Goes back to a state of the same optimiser.
+    /// Goes back to a state of an optimiser of the same module.
     ///
     /// # Errors
-    /// [`Error::ModelFile`] for a name this optimiser did not write.
-    pub fn load_state(&mut self, tensors: TensorMap, steps: u64, device: &Device) -> Result<()> {
-        let mut moments: BTreeMap<String, Moments> = BTreeMap::new();
-        // The map is sorted, so that `name#0` comes before `name#1`.
-        for (key, HostTensor { data, .. }) in tensors {
-            let name = key.rsplit_once('#').map(|(name, _)| name.to_string()).ok_or_else(|| {
-                Error::ModelFile(format!("the checkpoint's optimiser state has an unknown tensor `{key}`"))
-            })?;
-            let length = data.len();
-            let moment = Tensor::<1>::from_data(TensorData::new(data, [length]), device);
-            moments.entry(name).or_default().push(moment);
+    /// [`Error::ModelFile`] naming a parameter that the module does not have, or has in another size.
+    pub fn load_state<M: Module>(&mut self, module: &M, mut state: LearnerState) -> Result<()> {
+        let sizes = sizes(module);
+        let mut moments = BTreeMap::new();
+        for (name, steps) in state.numbers {
+            let mut part =
+                |part: &str| state.tensors.remove(&format!("{name}{part}")).map(|tensor| tensor.data);
+            let (first, second) = (part(FIRST).unwrap_or_default(), part(SECOND).unwrap_or_default());
+            let expected = sizes.get(&name).copied();
+            if [&first, &second].into_iter().any(|data| !data.is_empty() && Some(data.len()) != expected) {
+                return Err(unfit(&name));
+            }
+            moments.insert(name, Moments { steps, first, second });
         }
-        (self.moments, self.steps) = (moments, steps);
-        Ok(())
+        match state.tensors.into_keys().next() {
+            Some(unknown) => Err(unfit(&unknown)),
+            None => {
+                self.moments = moments;
+                Ok(())
+            }
+        }
     }
 
-    /// The new value of one parameter; all tensors flat and outside autodiff.
-    fn update(
-        &mut self,
-        name: &str,
-        value: Tensor<1>,
-        gradient: Tensor<1>,
-        decayed: bool,
-        lr: f64,
-    ) -> Tensor<1> {
-        let OptimizerConfig { kind, weight_decay, momentum, nesterov, beta1, beta2, epsilon, .. } =
-            self.config;
-        let decay = if decayed { weight_decay } else { 0.0 };
-        let gradient = match kind {
-            Rule::Sgd | Rule::Adam if decay > 0.0 => gradient + value.clone() * decay,
-            _ => gradient,
-        };
-        let moments = self.moments.entry(name.to_string()).or_default();
-        let mut take = || (!moments.is_empty()).then(|| moments.remove(0));
-        match kind {
-            Rule::Sgd if momentum == 0.0 => value - gradient * lr,
-            Rule::Sgd => {
-                let velocity = match take() {
-                    Some(v) => v * momentum + gradient.clone(),
-                    None => gradient.clone(),
-                };
-                moments.push(velocity.clone());
-                let direction = if nesterov { gradient + velocity * momentum } else { velocity };
-                value - direction * lr
+    /// Changes one parameter.
+    fn update(&mut self, name: String, weights: &mut [f32], gradient: &[f32], with: With) {
+        let OptimizerConfig { kind, momentum, nesterov, beta1, beta2, epsilon, .. } = self.config;
+        let moments = self.moments.entry(name).or_default();
+        moments.steps += 1;
+        let scale = with.scale as f32;
+        if kind == Rule::Sgd {
+            let rule = Sgd {
+                lr: with.lr as f32,
+                decay: with.decay as f32,
+                momentum: momentum as f32,
+                nesterov,
+                scale,
+            };
+            if momentum == 0.0 {
+                return rule.plain(weights, gradient);
             }
-            Rule::Adam | Rule::Adamw => {
-                let (first, second) = (take(), take());
-                let square = gradient.clone() * gradient.clone() * (1.0 - beta2);
-                let gradient = gradient * (1.0 - beta1);
-                let first = first.map_or(gradient.clone(), |m| m * beta1 + gradient);
-                let second = second.map_or(square.clone(), |v| v * beta2 + square);
-                moments.extend([first.clone(), second.clone()]);
-                let steps = self.steps as f64;
-                let (bias1, bias2) = (1.0 - beta1.powf(steps), 1.0 - beta2.powf(steps));
-                let root = second.sqrt() * (1.0 / bias2.sqrt()) + epsilon;
-                let value =
-                    if kind == Rule::Adamw && decay > 0.0 { value * (1.0 - lr * decay) } else { value };
-                value - first / root * (lr / bias1)
-            }
+            // PyTorch's first velocity is the first gradient: what zero gives too.
+            moments.first.resize(weights.len(), 0.0);
+            return rule.with_momentum(weights, gradient, &mut moments.first);
         }
+        moments.first.resize(weights.len(), 0.0);
+        moments.second.resize(weights.len(), 0.0);
+        let steps = moments.steps as f64;
+        let (added, apart) = match kind {
+            Rule::Adamw => (0.0, with.decay),
+            _ => (with.decay, 0.0),
+        };
+        let rule = Adam {
+            step_size: (with.lr / (1.0 - beta1.powf(steps))) as f32,
+            decay: added as f32,
+            shrink: (1.0 - with.lr * apart) as f32,
+            beta1: beta1 as f32,
+            beta2: beta2 as f32,
+            rest1: (1.0 - beta1) as f32,
+            rest2: (1.0 - beta2) as f32,
+            root_correction: (1.0 - beta2.powf(steps)).sqrt() as f32,
+            epsilon: epsilon as f32,
+            scale,
+        };
+        rule.update(weights, gradient, &mut moments.first, &mut moments.second);
     }
+}
+
+/// The numbers of one parameter's update.
+#[derive(Clone, Copy, Debug)]
+struct With {
+    lr: f64,
+    decay: f64,
+    scale: f64,
 }
 
 struct Stepper<'a> {
@@ -200,46 +234,71 @@ struct Stepper<'a> {
     gradients: &'a GradientsParams,
     lr: f64,
     scale: f64,
-    path: Vec<String>,
+    names: Names,
 }
 
 impl ModuleMapper for Stepper<'_> {
-    fn enter_module(&mut self, name: &str, _container: &str) {
-        self.path.push(name.to_string());
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.names.enter(name, container);
     }
 
     fn exit_module(&mut self, _name: &str, _container: &str) {
-        self.path.pop();
+        self.names.exit();
     }
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let Some(gradient) = self.gradients.get::<D>(param.id) else { return param };
-        let name = self.path.join(".");
-        param.map(|value| {
-            let shape = value.dims();
-            let trained = value.is_require_grad();
-            let length: usize = shape.iter().product();
-            let gradient = gradient.inner().reshape([length]);
-            let gradient = if self.scale < 1.0 { gradient * self.scale } else { gradient };
-            let flat = value.inner().reshape([length]);
-            let updated = self.optimizer.update(&name, flat, gradient, D > 1, self.lr);
-            Tensor::from_inner(updated.reshape(shape)).set_require_grad(trained)
+        let Some(gradient) = self.gradients.get::<D>(param.id).map(Values::of) else { return param };
+        let decay = if D > 1 { self.optimizer.config.weight_decay } else { 0.0 };
+        let with = With { lr: self.lr, decay, scale: self.scale };
+        let name = self.names.here();
+        param.map(|tensor| {
+            values::change(tensor, |weights| {
+                self.optimizer.update(name, weights, gradient.as_slice(), with);
+            })
         })
     }
 }
 
-/// The root of the sum of squares of all gradients.
-fn gradient_norm<M: Module>(module: &M, gradients: &GradientsParams) -> f64 {
+/// The root of the sum of squares of all gradients of the module.
+fn norm<M: Module>(module: &M, gradients: &GradientsParams) -> f64 {
     struct Norm<'a>(&'a GradientsParams, f64);
     impl ModuleVisitor for Norm<'_> {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
             if let Some(gradient) = self.0.get::<D>(param.id) {
-                let gradient = gradient.inner();
-                self.1 += f64::from((gradient.clone() * gradient).sum().into_scalar::<f32>());
+                self.1 += sum_of_squares(Values::of(gradient).as_slice());
             }
         }
     }
     let mut norm = Norm(gradients, 0.0);
     module.visit(&mut norm);
     norm.1.sqrt()
+}
+
+/// The number of values of every floating-point tensor of a module.
+fn sizes<M: Module>(module: &M) -> BTreeMap<String, usize> {
+    #[derive(Default)]
+    struct Sizes(Names, BTreeMap<String, usize>);
+    impl ModuleVisitor for Sizes {
+        fn enter_module(&mut self, name: &str, container: &str) {
+            self.0.enter(name, container);
+        }
+
+        fn exit_module(&mut self, _name: &str, _container: &str) {
+            self.0.exit();
+        }
+
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            self.1.insert(self.0.here(), param.lazy_shape().num_elements());
+        }
+    }
+    let mut sizes = Sizes::default();
+    module.visit(&mut sizes);
+    sizes.1
+}
+
+fn unfit(name: &str) -> Error {
+    Error::ModelFile(format!(
+        "the optimiser's state of `{name}` does not fit this network; the checkpoint is of another run. Start anew \
+         with --overwrite"
+    ))
 }

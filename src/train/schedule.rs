@@ -1,5 +1,7 @@
 //! The learning rate over a run.
 
+use std::f64::consts::PI;
+
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -10,13 +12,16 @@ use crate::error::{Error, Result};
 pub enum Shape {
     /// The peak throughout.
     Constant,
-    /// The peak times `factor` to the number of `every`-epoch periods passed (PyTorch's `StepLR`).
+    /// Times `factor` after every `every` epochs (PyTorch's `StepLR`).
     Step,
-    /// Half a cosine from the peak to `floor` (Loshchilov and Hutter 2017, equation 5, without restarts).
+    /// Times `factor` at each of the epochs in `milestones` (PyTorch's `MultiStepLR`).
+    MultiStep,
+    /// Half a cosine from the peak to `floor` (Loshchilov and Hutter 2017, equation 5, without restarts; PyTorch's
+    /// `CosineAnnealingLR` over the steps after the warm-up).
     #[default]
     Cosine,
-    /// Up from `1/25` of the peak by a half cosine over `rise` of the run, then down to `1/250000` by another:
-    /// PyTorch's `OneCycleLR` with its defaults (Smith and Topin 2018).
+    /// Up from the peak over `start_divisor` by half a cosine over `rise` of the run, then down to that start over
+    /// `end_divisor` by another: PyTorch's `OneCycleLR` with two phases (Smith and Topin 2018).
     OneCycle,
 }
 
@@ -24,23 +29,80 @@ pub enum Shape {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ScheduleConfig {
-    /// The shape.
+    /// The shape: `constant`, `step`, `multi-step`, `cosine` or `one-cycle`.
     pub kind: Shape,
-    /// Epochs of linear warm-up from near 0 before the shape begins (not for one-cycle, which has its own).
+    /// Epochs of linear warm-up before the shape begins, at most half of the run; not for `one-cycle`, which has
+    /// its own.
     pub warmup_epochs: f64,
-    /// `step`: epochs between reductions.
+    /// Where the warm-up begins, as a fraction of the peak.
+    pub warmup_start: f64,
+    /// `step`: epochs between reductions, counted from the beginning of the run.
     pub every: u64,
-    /// `step`: what each reduction multiplies by.
+    /// `multi-step`: epochs after which the rate is reduced, counted from the beginning of the run.
+    pub milestones: Vec<u64>,
+    /// `step` and `multi-step`: what each reduction multiplies by.
     pub factor: f64,
     /// `cosine`: the end, as a fraction of the peak.
     pub floor: f64,
     /// `one-cycle`: part of the run that the rate rises.
     pub rise: f64,
+    /// `one-cycle`: the peak over the first rate.
+    pub start_divisor: f64,
+    /// `one-cycle`: the first rate over the last.
+    pub end_divisor: f64,
 }
 
 impl Default for ScheduleConfig {
     fn default() -> Self {
-        Self { kind: Shape::Cosine, warmup_epochs: 0.5, every: 10, factor: 0.1, floor: 0.0, rise: 0.3 }
+        Self {
+            kind: Shape::Cosine,
+            warmup_epochs: 0.5,
+            warmup_start: 0.01,
+            every: 10,
+            milestones: Vec::new(),
+            factor: 0.1,
+            floor: 0.0,
+            rise: 0.3,
+            start_divisor: 25.0,
+            end_divisor: 1e4,
+        }
+    }
+}
+
+impl ScheduleConfig {
+    /// Checks every value.
+    ///
+    /// # Errors
+    /// [`Error::Config`] naming the value out of range.
+    pub fn validate(&self) -> Result<()> {
+        let within = |value: f64, ok: bool| value.is_finite() && ok;
+        let checks = [
+            ("warmup_epochs", self.warmup_epochs, self.warmup_epochs >= 0.0, "0 or more"),
+            ("warmup_start", self.warmup_start, (0.0..=1.0).contains(&self.warmup_start), "0 to 1"),
+            ("every", self.every as f64, self.every > 0, "at least 1"),
+            ("factor", self.factor, self.factor > 0.0 && self.factor <= 1.0, "above 0 and at most 1"),
+            ("floor", self.floor, (0.0..=1.0).contains(&self.floor), "0 to 1"),
+            ("rise", self.rise, self.rise > 0.0 && self.rise < 1.0, "between 0 and 1"),
+            ("start_divisor", self.start_divisor, self.start_divisor >= 1.0, "at least 1"),
+            ("end_divisor", self.end_divisor, self.end_divisor >= 1.0, "at least 1"),
+        ];
+        if let Some((name, value, _, range)) =
+            checks.into_iter().find(|(_, value, ok, _)| !within(*value, *ok))
+        {
+            return Err(Error::Config(format!("schedule.{name} is {value}; it must be {range}")));
+        }
+        if !self.milestones.is_sorted_by(|a, b| a < b) {
+            return Err(Error::Config(format!(
+                "schedule.milestones is {:?}; the epochs must rise",
+                self.milestones
+            )));
+        }
+        if self.kind == Shape::MultiStep && self.milestones.is_empty() {
+            return Err(Error::Config(
+                "schedule.milestones is empty; `multi-step` needs at least one epoch".into(),
+            ));
+        }
+        Ok(())
     }
 }
 
@@ -49,8 +111,10 @@ impl Default for ScheduleConfig {
 pub struct Schedule {
     config: ScheduleConfig,
     peak: f64,
-    steps_per_epoch: u64,
     steps: u64,
+    warmup: u64,
+    /// Steps at which the rate is reduced, rising.
+    reductions: Vec<u64>,
 }
 
 impl Schedule {
@@ -59,69 +123,79 @@ impl Schedule {
     /// # Errors
     /// [`Error::Config`] naming the value out of range.
     pub fn new(config: &ScheduleConfig, peak: f64, steps_per_epoch: u64, epochs: u64) -> Result<Self> {
-        let refuse = |what: &str, value: f64, range: &str| {
-            Err(Error::Config(format!("schedule.{what} is {value}; it must be {range}")))
-        };
         if !(peak.is_finite() && peak >= 0.0) {
             return Err(Error::Config(format!("optimizer.lr is {peak}; it must be a number, 0 or more")));
         }
-        if !(config.warmup_epochs.is_finite() && config.warmup_epochs >= 0.0) {
-            return refuse("warmup_epochs", config.warmup_epochs, "0 or more");
-        }
-        if config.every == 0 {
-            return refuse("every", 0.0, "at least 1");
-        }
-        if !(config.factor > 0.0 && config.factor <= 1.0) {
-            return refuse("factor", config.factor, "above 0 and at most 1");
-        }
-        if !(0.0..=1.0).contains(&config.floor) {
-            return refuse("floor", config.floor, "0 to 1");
-        }
-        if !(config.rise > 0.0 && config.rise < 1.0) {
-            return refuse("rise", config.rise, "between 0 and 1");
-        }
+        config.validate()?;
         let steps_per_epoch = steps_per_epoch.max(1);
         let steps = steps_per_epoch.saturating_mul(epochs.max(1));
-        Ok(Self { config: config.clone(), peak, steps_per_epoch, steps })
+        let warmup = match config.kind {
+            Shape::OneCycle => 0,
+            _ => ((config.warmup_epochs * steps_per_epoch as f64).round() as u64).min(steps / 2),
+        };
+        let at: Vec<u64> = match config.kind {
+            Shape::Step => (1..).map(|n| n * config.every).take_while(|epoch| *epoch < epochs).collect(),
+            Shape::MultiStep => config.milestones.clone(),
+            _ => Vec::new(),
+        };
+        let reductions = at.into_iter().map(|epoch| epoch.saturating_mul(steps_per_epoch)).collect();
+        Ok(Self { config: config.clone(), peak, steps, warmup, reductions })
+    }
+
+    /// Steps that the schedule is laid out for.
+    pub fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// The same shape over fewer steps, for a run whose time ends before its epochs do. The warm-up stays as long
+    /// as it was, or half of the run.
+    #[must_use]
+    pub fn ending_at(&self, steps: u64) -> Self {
+        let steps = steps.clamp(1, self.steps);
+        let moved = |at: &u64| (u128::from(*at) * u128::from(steps) / u128::from(self.steps)) as u64;
+        Self {
+            steps,
+            warmup: self.warmup.min(steps / 2),
+            reductions: self.reductions.iter().map(moved).collect(),
+            ..self.clone()
+        }
     }
 
     /// The learning rate of step `step`, from 0. Beyond the planned end it stays at its last value.
     pub fn lr(&self, step: u64) -> f64 {
         let step = step.min(self.steps - 1);
-        if self.config.kind == Shape::OneCycle {
-            return self.one_cycle(step);
+        if step < self.warmup {
+            let start = self.config.warmup_start;
+            return self.peak * (start + (1.0 - start) * step as f64 / self.warmup as f64);
         }
-        let warmup = (self.config.warmup_epochs * self.steps_per_epoch as f64).min(self.steps as f64 / 2.0);
-        if (step as f64) < warmup {
-            return self.peak * (step as f64 + 1.0) / (warmup + 1.0);
-        }
-        let fraction = match self.config.kind {
-            Shape::Constant | Shape::OneCycle => 1.0,
-            Shape::Step => {
-                let periods = step / self.steps_per_epoch / self.config.every;
-                self.config.factor.powi(periods.min(1000) as i32)
+        match self.config.kind {
+            Shape::Constant => self.peak,
+            Shape::Step | Shape::MultiStep => {
+                let passed = self.reductions.iter().filter(|at| **at <= step).count();
+                self.peak * self.config.factor.powi(passed as i32)
             }
             Shape::Cosine => {
-                let done = (step as f64 - warmup) / (self.steps as f64 - warmup).max(1.0);
-                self.config.floor
-                    + (1.0 - self.config.floor) * 0.5 * (1.0 + (std::f64::consts::PI * done).cos())
+                let done = (step - self.warmup) as f64 / (self.steps - self.warmup) as f64;
+                anneal(self.peak, self.peak * self.config.floor, done)
             }
-        };
-        self.peak * fraction
+            Shape::OneCycle => self.one_cycle(step as f64),
+        }
     }
 
-    /// `OneCycleLR(max_lr=peak, total_steps=steps, pct_start=rise)` of PyTorch, two phases, cosine annealing.
-    fn one_cycle(&self, step: u64) -> f64 {
-        let anneal = |from: f64, to: f64, done: f64| {
-            to + (from - to) / 2.0 * (1.0 + (std::f64::consts::PI * done).cos())
-        };
-        let (initial, last) = (self.peak / 25.0, self.peak / 25.0 / 1e4);
+    fn one_cycle(&self, step: f64) -> f64 {
+        let first = self.peak / self.config.start_divisor;
+        let last = first / self.config.end_divisor;
         let top = self.config.rise * self.steps as f64 - 1.0;
-        let step_f = step as f64;
-        if step_f <= top {
-            return anneal(initial, self.peak, step_f / top.max(1.0));
-        }
         let end = self.steps as f64 - 1.0;
-        anneal(self.peak, last, ((step_f - top) / (end - top).max(1.0)).min(1.0))
+        match step <= top {
+            true if top > 0.0 => anneal(first, self.peak, step / top),
+            true => self.peak,
+            false => anneal(self.peak, last, (step - top) / (end - top)),
+        }
     }
+}
+
+/// Half a cosine between two rates; `done` from 0 to 1.
+fn anneal(from: f64, to: f64, done: f64) -> f64 {
+    to + (from - to) / 2.0 * (1.0 + (PI * done).cos())
 }
