@@ -1,6 +1,7 @@
 //! Words: flags, progress, exit status. The only room that prints.
 
 mod classify;
+mod data;
 mod doctor;
 mod interrupt;
 mod machine;
@@ -48,6 +49,9 @@ enum Job {
     /// Pictures to labels: train, measure, predict, explain.
     #[command(subcommand)]
     Classify(classify::Verb),
+    /// Look at, convert and synthesise data sets.
+    #[command(subcommand)]
+    Data(data::DataArgs),
     /// Look into model files, bring weights in, take them out.
     #[command(subcommand)]
     Model(model::Verb),
@@ -84,6 +88,7 @@ fn run(cli: Cli) -> Result<(), Error> {
     }
     match cli.job {
         Job::Classify(verb) => classify::run(verb, &global),
+        Job::Data(args) => data::run(args, global.json),
         Job::Model(verb) => model::run(verb, &global),
         Job::Doctor(args) => doctor::run(args, &global),
     }
