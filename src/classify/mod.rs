@@ -1,2 +1,5 @@
 //! Pictures to labels.
+
+pub mod explain;
 pub mod metrics;
+pub mod report;

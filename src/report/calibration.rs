@@ -64,27 +64,24 @@ impl From<ReliabilityDiagram> for Markup {
         }
         for (number, bin) in diagram.bins.iter().enumerate().filter(|(_, bin)| bin.count > 0) {
             let x = LEFT + width * number as f64;
+            let (left, bar) = (x + 0.75, width - 1.5);
             let (accuracy, confidence) = (up(bin.accuracy), up(bin.confidence));
-            let (high, low) = (accuracy.min(confidence), accuracy.max(confidence));
+            let lower = accuracy.max(confidence);
+            let gap = if bin.accuracy < bin.confidence { "over" } else { "under" };
             let height = STRIP * bin.count as f64 / fullest;
             let _ = write!(
                 out,
                 "<g class=\"bin\"><title>confidence {}: right {} of {}</title>\
-                 <rect class=\"right\" x=\"{:.1}\" y=\"{accuracy:.1}\" width=\"{:.1}\" height=\"{:.1}\"/>\
-                 <rect class=\"gap\" x=\"{:.1}\" y=\"{high:.1}\" width=\"{:.1}\" height=\"{:.1}\"/>\
-                 <rect class=\"amount\" x=\"{:.1}\" y=\"{:.1}\" width=\"{:.1}\" height=\"{height:.1}\"/></g>",
+                 <rect class=\"right\" x=\"{left:.1}\" y=\"{lower:.1}\" width=\"{bar:.1}\" height=\"{:.1}\"/>\
+                 <rect class=\"{gap}\" x=\"{left:.1}\" y=\"{:.1}\" width=\"{bar:.1}\" height=\"{:.1}\"/>\
+                 <rect class=\"amount\" x=\"{left:.1}\" y=\"{:.1}\" width=\"{bar:.1}\" height=\"{height:.1}\"/></g>",
                 percent(bin.confidence, 1),
                 percent(bin.accuracy, 1),
                 count(bin.count),
-                x + 0.75,
-                width - 1.5,
-                bottom - accuracy,
-                x + 0.75,
-                width - 1.5,
-                low - high,
-                x + 0.75,
+                bottom - lower,
+                accuracy.min(confidence),
+                (accuracy - confidence).abs(),
                 strip_bottom - height,
-                width - 1.5,
             );
         }
         let _ = write!(
@@ -99,7 +96,8 @@ impl From<ReliabilityDiagram> for Markup {
         );
         Markup::written(format!(
             "<figure class=\"plot reliability\">\n<figcaption><h3>Reliability</h3><ul class=\"legend\">\
-             <li class=\"s0\"><i></i>right</li><li class=\"s1\"><i></i>gap to the confidence</li></ul></figcaption>\n\
+             <li class=\"right\"><i></i>right as often as it says</li><li class=\"over\"><i></i>says more</li>\
+             <li class=\"under\"><i></i>says less</li></ul></figcaption>\n\
              <svg viewBox=\"0 0 {:.0} {:.0}\" role=\"img\" aria-label=\"Accuracy against confidence; \
              expected calibration error {error}\">{out}</svg>\n\
              <p class=\"note\">A bar should reach the dashed line: of the predictions made with 80% confidence, 80% \
@@ -123,9 +121,10 @@ mod tests {
         let diagram = ReliabilityDiagram::new(vec![bin(0, 0.0, 0.0), bin(4, 0.75, 0.5)], 0.25);
         let html = Markup::from(diagram).as_str().to_owned();
         assert_eq!(html.matches("class=\"bin\"").count(), 1);
-        // Half of 260 above the bottom at 270, and a gap of a quarter of it.
+        // Half of 260 above the bottom at 270, and a gap of a quarter of it: it says more than it should.
         assert!(html.contains("y=\"140.0\" width=\"128.5\" height=\"130.0\""), "{html}");
         assert!(html.contains("y=\"75.0\" width=\"128.5\" height=\"65.0\""), "{html}");
+        assert!(html.contains("<rect class=\"over\"") && !html.contains("<rect class=\"under\""));
         assert!(html.contains("25.00%"));
     }
 }

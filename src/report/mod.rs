@@ -17,6 +17,7 @@
 
 mod bars;
 mod calibration;
+mod gallery;
 mod markup;
 mod matrix;
 mod number;
@@ -27,10 +28,11 @@ mod table;
 
 pub use bars::{Bar, BarChart};
 pub use calibration::{ReliabilityBin, ReliabilityDiagram};
+pub use gallery::{Card, Gallery, Guess, Picture, Verdict};
 pub use markup::{Markup, escape};
 pub use matrix::ConfusionMatrix;
 pub use number::{count, duration, fixed, percent};
 pub use page::{Page, Section, Tile, columns};
 pub use plot::{LinePlot, Series};
 pub use scale::Scale;
-pub use table::{Cell, Column, Table};
+pub use table::{Cell, Column, Facts, Table};

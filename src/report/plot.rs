@@ -216,7 +216,8 @@ impl LinePlot {
 impl From<LinePlot> for Markup {
     fn from(plot: LinePlot) -> Self {
         let mut legend = String::new();
-        for (number, series) in plot.series.iter().enumerate() {
+        // One curve needs no key: the title names it.
+        for (number, series) in plot.series.iter().enumerate().filter(|_| plot.series.len() > 1) {
             let dashed = if series.dashed { " dashed" } else { "" };
             let _ = write!(
                 legend,

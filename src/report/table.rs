@@ -147,6 +147,40 @@ impl From<Table> for Markup {
     }
 }
 
+/// Pairs of a name and a value, read line by line.
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    facts: Vec<(String, String)>,
+}
+
+impl Facts {
+    /// No facts yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds one; an empty value is left out.
+    #[must_use]
+    pub fn fact(mut self, name: &str, value: &str) -> Self {
+        if !value.is_empty() {
+            self.facts.push((name.to_owned(), value.to_owned()));
+        }
+        self
+    }
+}
+
+impl From<Facts> for Markup {
+    fn from(facts: Facts) -> Self {
+        let mut out = String::from("<dl class=\"facts\">\n");
+        for (name, value) in &facts.facts {
+            let _ =
+                writeln!(out, "<div><dt>{}</dt><dd><bdi>{}</bdi></dd></div>", escape(name), escape(value));
+        }
+        out.push_str("</dl>\n");
+        Self::written(out)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -165,5 +199,12 @@ mod tests {
         assert!(
             !html.contains("<c>") && !html.contains("<h>") && !html.contains("<r>") && !html.contains("NaN")
         );
+    }
+
+    #[test]
+    fn facts_without_a_value_are_left_out() {
+        let html = Markup::from(Facts::new().fact("<a>", "<b>").fact("none", "")).as_str().to_owned();
+        assert_eq!(html.matches("<dt>").count(), 1);
+        assert!(html.contains("<dt>&lt;a&gt;</dt><dd><bdi>&lt;b&gt;</bdi></dd>"));
     }
 }
