@@ -3,10 +3,12 @@
 mod classify;
 mod data;
 mod doctor;
+mod inputs;
 mod interrupt;
 mod machine;
 mod model;
 mod output;
+mod progress;
 
 use std::process::ExitCode;
 

@@ -248,7 +248,22 @@ impl NetConfig {
 }
 
 impl NetKind {
-    const fn is_resnet(self) -> bool {
+    /// Whether it is one of torchvision's residual networks, which have a choice of stems.
+    pub const fn is_resnet(self) -> bool {
         matches!(self, Self::Resnet18 | Self::Resnet34 | Self::Resnet50 | Self::Resnet101)
+    }
+
+    /// Name of the last layer's weights, whose first extent is the number of classes.
+    pub const fn classifier(self) -> &'static str {
+        match self {
+            Self::SimpleCnn => "dense2.weight",
+            Self::SmallCnn | Self::Resnet18 | Self::Resnet34 | Self::Resnet50 | Self::Resnet101 => {
+                "fc.weight"
+            }
+            Self::Resnet20 | Self::Resnet56 => "linear.weight",
+            Self::Vgg16 | Self::Vgg16Bn => "classifier.6.weight",
+            Self::Squeezenet1_0 => "classifier.1.weight",
+            Self::MobilenetV3Small | Self::MobilenetV3Large => "classifier.3.weight",
+        }
     }
 }

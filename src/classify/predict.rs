@@ -1,0 +1,227 @@
+//! The one path from a picture to probabilities: training's evaluation, the command line and the library all
+//! end in [`Classifier::probabilities`].
+
+use std::path::Path;
+
+use burn::module::Module;
+use burn::tensor::{Device, Tensor, TensorData, activation::softmax};
+use opticus_pixels::codec::ColorMode;
+use opticus_pixels::preprocess::{ChannelOrder, Planes, Preprocessing};
+use opticus_pixels::{Image8, Size, codec};
+use rayon::prelude::*;
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::dataset::Pictures;
+use super::metrics::{ClassifyScores, ScoreKeeper};
+use crate::bundle::{self, Bundle, Card};
+use crate::data::{Batch, Loader};
+use crate::error::{Error, Result};
+use crate::nets::{Backbone, Net, NetConfig};
+
+/// A trained classifier: network, class names and the preprocessing it was trained with.
+#[derive(Debug)]
+pub struct Classifier {
+    net: Net,
+    config: NetConfig,
+    classes: Vec<String>,
+    preprocessing: Preprocessing,
+    device: Device,
+}
+
+/// One label of a prediction, as the command line's JSON contract names it.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct Label {
+    /// Class name.
+    pub label: String,
+    /// Class index in the model file's `classes`.
+    pub index: usize,
+    /// Softmax probability, 0 to 1.
+    pub probability: f32,
+}
+
+/// What a classifier says of one picture.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Prediction {
+    /// Softmax probabilities, one a class; they sum to 1.
+    pub probabilities: Vec<f32>,
+}
+
+impl Prediction {
+    /// The `n` most probable classes, best first; equal probabilities by lower index.
+    pub fn top(&self, n: usize, classes: &[String]) -> Vec<Label> {
+        let mut order: Vec<usize> = (0..self.probabilities.len()).collect();
+        order.sort_by(|&a, &b| self.probabilities[b].total_cmp(&self.probabilities[a]).then(a.cmp(&b)));
+        order.truncate(n);
+        order
+            .into_iter()
+            .map(|index| Label {
+                label: classes.get(index).cloned().unwrap_or_else(|| index.to_string()),
+                index,
+                probability: self.probabilities[index],
+            })
+            .collect()
+    }
+}
+
+impl Classifier {
+    /// Loads an Opticus model file; it holds everything that prediction needs.
+    pub fn load(path: impl AsRef<Path>, device: &Device) -> Result<Self> {
+        let path = path.as_ref();
+        Self::from_bundle(bundle::load(path)?, device).map_err(|e| match e {
+            Error::ModelFile(message) => Error::ModelFile(format!("{}: {message}", path.display())),
+            other => other,
+        })
+    }
+
+    /// A classifier from a model file's contents.
+    pub fn from_bundle(bundle: Bundle, device: &Device) -> Result<Self> {
+        let Card { job, net, classes, preprocessing, .. } = bundle.card;
+        if job != super::JOB {
+            return Err(Error::ModelFile(format!(
+                "this model is for the job `{job}`, not `{}`; use `opticus {job}`",
+                super::JOB
+            )));
+        }
+        let config: NetConfig = serde_json::from_value(net)
+            .map_err(|e| Error::ModelFile(format!("the card's `net` cannot be read: {e}")))?;
+        config.validate().map_err(|e| Error::ModelFile(format!("the card's `net` makes no sense: {e}")))?;
+        let net = config.load(&bundle.tensors, device)?;
+        Self::from_parts(net, config, classes, preprocessing)
+    }
+
+    /// A classifier from its parts, which must fit each other.
+    pub fn from_parts(
+        net: Net,
+        config: NetConfig,
+        classes: Vec<String>,
+        preprocessing: Preprocessing,
+    ) -> Result<Self> {
+        preprocessing.validate().map_err(Error::ModelFile)?;
+        if classes.len() != config.classes {
+            return Err(Error::ModelFile(format!(
+                "the model names {} classes but its network has {} outputs",
+                classes.len(),
+                config.classes
+            )));
+        }
+        if preprocessing.channels.count() != config.in_channels || preprocessing.size != config.input {
+            return Err(Error::ModelFile(format!(
+                "the preprocessing makes {} channels at {}x{} but the network takes {} at {}x{}",
+                preprocessing.channels.count(),
+                preprocessing.size.width,
+                preprocessing.size.height,
+                config.in_channels,
+                config.input.width,
+                config.input.height,
+            )));
+        }
+        let net = net.valid();
+        let device = net.devices().into_iter().next().unwrap_or_else(Device::flex).without_autodiff();
+        Ok(Self { net, config, classes, preprocessing, device })
+    }
+
+    /// Class names, by index.
+    pub fn classes(&self) -> &[String] {
+        &self.classes
+    }
+
+    /// How pictures are prepared for the network.
+    pub fn preprocessing(&self) -> &Preprocessing {
+        &self.preprocessing
+    }
+
+    /// The network's configuration.
+    pub fn config(&self) -> &NetConfig {
+        &self.config
+    }
+
+    /// The network, in inference mode.
+    pub fn net(&self) -> &Net {
+        &self.net
+    }
+
+    /// The device that it computes on.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// How pictures must be decoded for this model: grey or RGB.
+    pub fn color_mode(&self) -> ColorMode {
+        match self.preprocessing.channels {
+            ChannelOrder::Grey => ColorMode::Grey,
+            ChannelOrder::Rgb | ChannelOrder::Bgr => ColorMode::Rgb,
+        }
+    }
+
+    /// Decodes a file for this model.
+    pub fn read(&self, path: &Path, limits: &codec::Limits) -> Result<Image8> {
+        codec::decode_file(path, limits)
+            .map(|d| d.to_image8(self.color_mode()))
+            .map_err(|e| Error::Input(format!("{}: {e}", path.display())))
+    }
+
+    /// Classifies one picture of any size, decoded as [`Classifier::color_mode`] says.
+    pub fn classify(&self, image: &Image8) -> Result<Prediction> {
+        self.classify_batch(std::slice::from_ref(image)).and_then(|mut p| {
+            p.pop().ok_or_else(|| Error::Input("the network returned no prediction".into()))
+        })
+    }
+
+    /// Classifies pictures together, which is faster than one by one; the results do not depend on the company.
+    pub fn classify_batch(&self, images: &[Image8]) -> Result<Vec<Prediction>> {
+        let wanted = self.color_mode();
+        let planes: Vec<Planes> =
+            images.par_iter().map(|image| self.preprocessing.apply(&image.to_mode(wanted))).collect();
+        let count = planes.len();
+        let values: Vec<f32> = planes.into_iter().flat_map(|p| p.data).collect();
+        let logits = self.logits(values, count)?;
+        Ok(self.probabilities(logits))
+    }
+
+    /// Logits `[n, classes]` of `n` preprocessed pictures laid out `[n, c, h, w]`.
+    pub fn logits(&self, values: Vec<f32>, n: usize) -> Result<Tensor<2>> {
+        let Size { width, height } = self.preprocessing.size;
+        let shape = [n, self.config.in_channels, height as usize, width as usize];
+        if values.len() != shape.iter().product::<usize>() {
+            return Err(Error::Input(format!(
+                "{} values do not make a batch of shape {shape:?}",
+                values.len()
+            )));
+        }
+        Ok(self.net.forward(Tensor::<4>::from_data(TensorData::new(values, shape), &self.device)))
+    }
+
+    /// Softmax over each row of logits `[n, classes]`.
+    pub fn probabilities(&self, logits: Tensor<2>) -> Vec<Prediction> {
+        let [_n, classes] = logits.dims();
+        host(softmax(logits, 1))
+            .chunks_exact(classes.max(1))
+            .map(|p| Prediction { probabilities: p.to_vec() })
+            .collect()
+    }
+}
+
+/// A tensor's values in main memory, row by row.
+pub(super) fn host<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    // Every float tensor of this program is f32, for which the conversion cannot fail.
+    tensor.into_data().try_to_vec().unwrap_or_default()
+}
+
+/// Measures a classifier on labelled pictures: the same preprocessing and forward pass as any prediction.
+///
+/// `watch` gets the logits of each batch with the pictures' numbers, for reports.
+pub fn evaluate(
+    classifier: &Classifier,
+    pictures: &Loader<Pictures>,
+    mut watch: impl FnMut(&[usize], &[f32]),
+) -> Result<ClassifyScores> {
+    let mut keeper = ScoreKeeper::new(classifier.classes());
+    for batch in pictures.epoch(0, 0) {
+        let Batch { images, count, targets, indices, .. } = batch?;
+        let logits = host(classifier.logits(images, count)?);
+        keeper.push(&logits, &targets)?;
+        watch(&indices, &logits);
+    }
+    keeper.finish()
+}
