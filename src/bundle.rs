@@ -3,28 +3,27 @@
 //! Enough to predict with nothing else, and nothing that can be executed. The bytes depend on the contents only:
 //! no time, host or path is written.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
+use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
 use opticus_pixels::preprocess::Preprocessing;
-use safetensors::tensor::{Dtype, Metadata, SafeTensors, TensorView};
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::error::{Error, Result};
 use crate::files;
-use crate::tensors::{HostTensor, TensorMap};
+use crate::tensors::TensorMap;
+use crate::tensors::file::{self, Entry, Fault, Header};
 
 /// The version of the card that this program writes, and the newest it reads.
 pub const FORMAT_VERSION: u32 = 1;
 
-/// The key of the card in the safetensors metadata.
+/// The key of the card in the container's metadata.
 const KEY: &str = "opticus";
-/// Largest model file read, in bytes.
-const MAX_BYTES: u64 = 16 << 30;
-/// Largest header read, in bytes: names, shapes and the card.
-const MAX_HEADER: u64 = 64 << 20;
+/// Largest model file read, in bytes: a thousand million weights.
+const MAX_BYTES: u64 = 4 << 30;
 
 /// What a model file says of itself.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -56,7 +55,8 @@ pub struct Card {
 pub struct Metric {
     /// What was measured: `top1`, `loss`.
     pub name: String,
-    /// The figure; fractions, not per cent.
+    /// The figure; fractions, not per cent. What could not be measured is not a number, and `null` in JSON.
+    #[serde(deserialize_with = "number_or_null")]
     pub value: f64,
     /// On which pictures.
     pub data: String,
@@ -92,118 +92,368 @@ pub struct Bundle {
 
 /// Reads and checks a model file.
 ///
+/// Half-precision and double-precision weights are converted to `f32`.
+///
 /// # Errors
-/// [`Error::ModelFile`] naming file, place and remedy if it is damaged, hostile or has no card; weights that are
-/// not numbers are refused.
+/// [`Error::ModelFile`] naming file, place and remedy if it is damaged, hostile, newer than this program or has no
+/// card, or if a weight is not a number; [`Error::Limit`] if it is larger than any model; [`Error::Io`] if the
+/// system refuses.
 pub fn load(path: &Path) -> Result<Bundle> {
-    let bytes = files::read_limited(path, MAX_BYTES)?;
-    parse(&bytes).map_err(|fault| at(path, &fault))
+    let (mut file, total) = open(path)?;
+    read(&mut file, total).map_err(|fault| at(path, fault))
 }
 
-/// Reads the card alone, without the tensors' values: fast whatever the model's size.
+/// Reads the card and what the header says of each tensor, but no weights: fast whatever the model's size.
 ///
 /// # Errors
-/// As [`load`], but for the tensors' values.
-pub fn load_card(path: &Path) -> Result<(Card, Metadata)> {
-    let mut file = std::fs::File::open(path).map_err(|e| Error::io("read", path, e))?;
-    let mut length = [0u8; 8];
-    file.read_exact(&mut length).map_err(|_| at(path, "it is cut short, before the header's length"))?;
-    let header = u64::from_le_bytes(length);
-    if header > MAX_HEADER {
-        return Err(at(path, &format!("its header claims {header} bytes; that is no model file")));
-    }
-    let mut bytes = length.to_vec();
-    file.take(header).read_to_end(&mut bytes).map_err(|e| Error::io("read", path, e))?;
-    let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(|e| at(path, &e.to_string()))?;
-    let card = card(&metadata).map_err(|fault| at(path, &fault))?;
-    Ok((card, metadata))
+/// As [`load`], but for the weights' values.
+pub fn load_card(path: &Path) -> Result<(Card, Vec<Entry>)> {
+    let (mut file, total) = open(path)?;
+    let (card, header) = read_card(&mut file, total).map_err(|fault| at(path, fault))?;
+    Ok((card, header.tensors))
 }
 
-/// Writes a model file: whole or not at all.
+/// Reads a model file of `total` bytes. The fault does not name the file.
 ///
 /// # Errors
-/// [`Error::ModelFile`] for tensors whose shape and length disagree; [`Error::Io`] from the disk.
+/// [`Fault::Damaged`] saying what is wrong and what to do.
+pub fn read(reader: &mut dyn Read, total: u64) -> Result<Bundle, Fault> {
+    let (card, header) = read_card(reader, total)?;
+    let tensors = file::read_tensors(reader, &header)?;
+    Ok(Bundle { card, tensors })
+}
+
+/// Writes a model file: whole or not at all. Equal bundles give equal bytes.
+///
+/// # Errors
+/// [`Error::Io`] from the disk, or for a tensor whose shape and number of values disagree.
 pub fn save(path: &Path, bundle: &Bundle) -> Result<()> {
     let card = serde_json::to_string(&bundle.card)
-        .map_err(|e| Error::ModelFile(format!("cannot write the card: {e}")))?;
-    write_tensors(path, &bundle.tensors, HashMap::from([(KEY.to_string(), card)]))
+        .map_err(|e| Error::ModelFile(format!("the card of {} cannot be written: {e}", path.display())))?;
+    write(path, KEY, card, &bundle.tensors)
 }
 
-/// Writes tensors alone, as other programs read them.
+/// Writes tensors without a card, as other programs read them.
 ///
 /// # Errors
 /// As [`save`].
 pub fn save_plain(path: &Path, tensors: &TensorMap) -> Result<()> {
-    write_tensors(path, tensors, HashMap::from([("format".to_string(), "pt".to_string())]))
+    // What the `transformers` and `timm` loaders look for.
+    write(path, "format", "pt".into(), tensors)
 }
 
-fn write_tensors(path: &Path, tensors: &TensorMap, metadata: HashMap<String, String>) -> Result<()> {
-    let refuse =
-        |e: safetensors::SafeTensorError| Error::ModelFile(format!("cannot write {}: {e}", path.display()));
-    let bytes: BTreeMap<&String, Vec<u8>> = tensors
-        .iter()
-        .map(|(name, tensor)| (name, tensor.data.iter().flat_map(|v| v.to_le_bytes()).collect()))
-        .collect();
-    let mut views = BTreeMap::new();
-    for (name, HostTensor { shape, .. }) in tensors {
-        let data = bytes.get(name).map(Vec::as_slice).unwrap_or_default();
-        views.insert(name, TensorView::new(Dtype::F32, shape.clone(), data).map_err(refuse)?);
-    }
-    let file = safetensors::serialize(views, Some(metadata)).map_err(refuse)?;
-    files::write_atomically(path, |out| out.write_all(&file))
+fn write(path: &Path, key: &str, text: String, tensors: &TensorMap) -> Result<()> {
+    let metadata = BTreeMap::from([(key.to_string(), text)]);
+    files::write_atomically(path, |out| file::write(out, &metadata, tensors))
 }
 
-/// Reads a model file's bytes. The fault does not name the file.
-pub fn parse(bytes: &[u8]) -> Result<Bundle, String> {
-    if bytes.len() >= 8 {
-        let header = bytes.iter().take(8).rev().fold(0u64, |n, b| (n << 8) | u64::from(*b));
-        if header > MAX_HEADER.min(bytes.len() as u64) {
-            return Err(format!(
-                "its header claims {header} bytes of a file of {}; it is damaged or no model",
-                bytes.len()
-            ));
-        }
+fn open(path: &Path) -> Result<(File, u64)> {
+    let io = |e| Error::io("read", path, e);
+    let file = File::open(path).map_err(io)?;
+    let about = file.metadata().map_err(io)?;
+    if !about.is_file() {
+        return Err(Error::ModelFile(format!("{} is no file; give a model file", path.display())));
     }
-    let file = SafeTensors::deserialize(bytes)
-        .map_err(|e| format!("{e}. The file is damaged or cut short; copy it again from its source"))?;
-    let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|e| e.to_string())?;
-    let card = card(&metadata)?;
-    let mut tensors = TensorMap::new();
-    for (name, view) in file.iter() {
-        if view.dtype() != Dtype::F32 {
-            return Err(format!("tensor `{name}` has type {:?}; a model file holds f32 only", view.dtype()));
-        }
-        let data: Vec<f32> =
-            view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
-        // The sum over all absolute values is finite only if each is; the loop has no branch and vectorises.
-        if !data.iter().map(|v| v.abs() * 0.0).sum::<f32>().is_finite() {
-            return Err(format!(
-                "tensor `{name}` has weights that are not numbers; the model was damaged or diverged"
-            ));
-        }
-        tensors.insert(name.to_string(), HostTensor { shape: view.shape().to_vec(), data });
+    if about.len() > MAX_BYTES {
+        return Err(Error::Limit(format!(
+            "{} has {} bytes; a model file has at most {MAX_BYTES}",
+            path.display(),
+            about.len()
+        )));
     }
-    Ok(Bundle { card, tensors })
+    Ok((file, about.len()))
 }
 
-fn card(metadata: &Metadata) -> Result<Card, String> {
-    let text = metadata.metadata().as_ref().and_then(|m| m.get(KEY)).ok_or(
-        "it holds tensors but no Opticus card. Bring foreign weights in with `opticus model import --net NAME`",
-    )?;
+fn read_card(reader: &mut dyn Read, total: u64) -> Result<(Card, Header), Fault> {
+    let header = file::read_header(reader, total)?;
+    let damaged = |what: String| Fault::Damaged(what);
+    let text = header.metadata.get(KEY).ok_or_else(|| {
+        damaged(
+            "it holds tensors but no Opticus card. Bring foreign weights in with `opticus model import --net NAME`"
+                .into(),
+        )
+    })?;
     let value: serde_json::Value =
-        serde_json::from_str(text).map_err(|e| format!("its card is damaged: {e}"))?;
+        serde_json::from_str(text).map_err(|e| damaged(format!("its card is no JSON: {e}")))?;
+    // The version first: a newer card may not have this one's fields.
     match value.get("format_version").and_then(serde_json::Value::as_u64) {
         Some(version) if version <= u64::from(FORMAT_VERSION) => {}
         Some(version) => {
-            return Err(format!(
-                "its format is version {version}; this program reads up to {FORMAT_VERSION}. Update Opticus"
-            ));
+            return Err(damaged(format!(
+                "its format is version {version}, and this program reads up to {FORMAT_VERSION}. Update Opticus"
+            )));
         }
-        None => return Err("its card has no `format_version`; it is damaged".into()),
+        None => return Err(damaged("its card has no `format_version`".into())),
     }
-    serde_json::from_value(value).map_err(|e| format!("its card cannot be read: {e}"))
+    let card: Card = serde_json::from_value(value).map_err(|e| damaged(format!("its card: {e}")))?;
+    Ok((card, header))
 }
 
-fn at(path: &Path, fault: &str) -> Error {
-    Error::ModelFile(format!("{} cannot be used as a model: {fault}", path.display()))
+fn at(path: &Path, fault: Fault) -> Error {
+    match fault {
+        Fault::Damaged(what) => {
+            Error::ModelFile(format!("{} cannot be used as a model: {what}", path.display()))
+        }
+        Fault::Io(e) => Error::io("read", path, e),
+    }
+}
+
+fn number_or_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or(f64::NAN))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use std::fmt::Write as _;
+
+    use opticus_pixels::Size;
+    use opticus_pixels::preprocess::{ChannelOrder, Fit};
+    use opticus_pixels::resize::Filter;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::tensors::HostTensor;
+
+    fn bundle() -> Bundle {
+        let tensors =
+            [("fc.bias", vec![2], vec![-0.0, f32::MIN_POSITIVE]), ("fc.weight", vec![2, 2], vec![1.5; 4])];
+        Bundle {
+            card: Card {
+                format_version: FORMAT_VERSION,
+                job: "classify".into(),
+                net: serde_json::json!({ "name": "simple-cnn", "classes": 2, "a": [1, 2] }),
+                classes: vec!["Käse".into(), "cat \"x\"".into()],
+                preprocessing: Preprocessing {
+                    size: Size::new(28, 28),
+                    fit: Fit::Stretch,
+                    filter: Filter::Bilinear,
+                    mean: vec![0.1307],
+                    std: vec![0.3081],
+                    channels: ChannelOrder::Grey,
+                    scale: 1.0 / 255.0,
+                },
+                metrics: vec![Metric {
+                    name: "top1".into(),
+                    value: 0.1 + 0.2,
+                    data: "mnist".into(),
+                    count: 9,
+                }],
+                provenance: Provenance { seed: Some(u64::MAX), ..Provenance::default() },
+                licence: "CC0-1.0".into(),
+            },
+            tensors: tensors
+                .into_iter()
+                .map(|(name, shape, data)| (name.to_string(), HostTensor { shape, data }))
+                .collect(),
+        }
+    }
+
+    fn bytes(bundle: &Bundle) -> Vec<u8> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.safetensors");
+        save(&path, bundle).unwrap();
+        std::fs::read(path).unwrap()
+    }
+
+    fn parse(bytes: &[u8]) -> Result<Bundle, Fault> {
+        read(&mut &*bytes, bytes.len() as u64)
+    }
+
+    /// A container of this header and this many zero bytes.
+    fn container(header: &str, data: usize) -> Vec<u8> {
+        let mut out = (header.len() as u64).to_le_bytes().to_vec();
+        out.extend(header.as_bytes());
+        out.resize(out.len() + data, 0);
+        out
+    }
+
+    /// A container with a good card and these tensors.
+    fn with_tensors(tensors: &str, data: usize) -> Vec<u8> {
+        let card = serde_json::to_string(&serde_json::to_string(&bundle().card).unwrap()).unwrap();
+        let comma = if tensors.is_empty() { "" } else { "," };
+        container(&format!(r#"{{"__metadata__":{{"opticus":{card}}}{comma}{tensors}}}"#), data)
+    }
+
+    #[test]
+    fn what_goes_in_comes_out_bit_for_bit_and_equal_bundles_give_equal_bytes() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.safetensors");
+        save(&path, &bundle()).unwrap();
+        let loaded = load(&path).unwrap();
+        assert_eq!(loaded, bundle());
+        assert_eq!(loaded.tensors["fc.bias"].data[0].to_bits(), (-0.0f32).to_bits());
+        assert_eq!(bytes(&bundle()), bytes(&loaded));
+        let (card, entries) = load_card(&path).unwrap();
+        assert_eq!(card, bundle().card);
+        let shapes: Vec<_> = entries.iter().map(|e| (e.name.as_str(), e.shape.clone())).collect();
+        assert_eq!(shapes, [("fc.bias", vec![2]), ("fc.weight", vec![2, 2])]);
+    }
+
+    #[test]
+    fn other_readers_of_the_format_read_it() {
+        let bytes = bytes(&bundle());
+        let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+        let weight = file.tensor("fc.weight").unwrap();
+        assert_eq!((weight.shape(), weight.dtype()), (&[2, 2][..], safetensors::Dtype::F32));
+        assert_eq!(weight.data(), [1.5f32; 4].map(f32::to_le_bytes).concat());
+    }
+
+    #[test]
+    fn a_figure_that_could_not_be_measured_does_not_make_the_model_unreadable() {
+        let mut bundle = bundle();
+        bundle.card.metrics[0].value = f64::NAN;
+        assert!(parse(&bytes(&bundle)).unwrap().card.metrics[0].value.is_nan());
+    }
+
+    #[test]
+    fn half_and_double_precision_become_single() {
+        let tensors = r#""a":{"dtype":"F16","shape":[4],"data_offsets":[0,8]},
+            "b":{"dtype":"BF16","shape":[],"data_offsets":[8,10]},"c":{"dtype":"F64","shape":[1],"data_offsets":[10,18]}"#;
+        let mut file = with_tensors(tensors, 0);
+        // 1, the smallest subnormal, the largest number, -2; then bf16 -1.5; then 0.1.
+        for half in [0x3c00u16, 0x0001, 0x7bff, 0xc000, 0xbfc0] {
+            file.extend(half.to_le_bytes());
+        }
+        file.extend(0.1f64.to_le_bytes());
+        let tensors = parse(&file).unwrap().tensors;
+        assert_eq!(tensors["a"].data, [1.0, 2f32.powi(-24), 65504.0, -2.0]);
+        assert_eq!(tensors["b"], HostTensor { shape: vec![], data: vec![-1.5] });
+        assert_eq!(tensors["c"].data, [0.1]);
+    }
+
+    #[test]
+    fn each_kind_of_bad_file_is_refused_by_what_is_wrong_with_it() {
+        let good = bytes(&bundle());
+        let entry = |name: &str, dtype: &str, shape: &str, at: &str| {
+            format!(r#""{name}":{{"dtype":"{dtype}","shape":{shape},"data_offsets":{at}}}"#)
+        };
+        let mut huge = good.clone();
+        huge[..8].copy_from_slice(&u64::MAX.to_le_bytes());
+        let mut longer = good.clone();
+        longer.extend([0; 4]);
+        let mut not_a_number = good.clone();
+        let last = not_a_number.len();
+        not_a_number[last - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
+        let twice = format!("{},{}", entry("a", "F32", "[1]", "[0,4]"), entry("a", "F32", "[1]", "[4,8]"));
+        let overlap = format!("{},{}", entry("a", "F32", "[2]", "[0,8]"), entry("b", "F32", "[1]", "[4,8]"));
+        let mut many = String::new();
+        write!(many, "{}", vec!["1"; 40].join(",")).unwrap();
+        let deep = format!(r#""a":{}{}"#, "[".repeat(100_000), "]".repeat(100_000));
+        let cases: Vec<(&str, Vec<u8>, &str)> = vec![
+            ("empty", vec![], "too few for a header"),
+            ("seven bytes", vec![0; 7], "too few for a header"),
+            ("header of 2^64", huge, "claims 18446744073709551615 bytes"),
+            ("cut in the header", good[..40].to_vec(), "cut short"),
+            ("cut in the data", good[..good.len() - 1].to_vec(), "cut short"),
+            ("bytes after the end", longer, "belong to none"),
+            ("NaN", not_a_number, "`fc.weight` holds values that are not numbers"),
+            ("not JSON", container("{]", 0), "header cannot be read"),
+            ("not an object", container("[]", 0), "names to tensors"),
+            ("no card", container("{}", 0), "opticus model import"),
+            (
+                "foreign",
+                container(&format!("{{{}}}", entry("a", "F32", "[1]", "[0,4]")), 4),
+                "opticus model import",
+            ),
+            ("duplicate", with_tensors(&twice, 8), "`a` is listed twice"),
+            ("overlap", with_tensors(&overlap, 8), "overlap or leave a gap"),
+            ("gap", with_tensors(&entry("a", "F32", "[1]", "[4,8]"), 8), "overlap or leave a gap"),
+            ("backwards", with_tensors(&entry("a", "F32", "[0]", "[0,-4]"), 8), "header cannot be read"),
+            ("shape", with_tensors(&entry("a", "F32", "[3]", "[0,8]"), 8), "does not fill 0..8"),
+            (
+                "overflow",
+                with_tensors(&entry("a", "F32", "[4294967296,4294967296]", "[0,0]"), 0),
+                "does not fill 0..0",
+            ),
+            (
+                "bytes overflow",
+                with_tensors(&entry("a", "F32", "[4611686018427387905]", "[0,4]"), 4),
+                "does not fill 0..4",
+            ),
+            ("beyond", with_tensors(&entry("a", "F32", "[1000000000]", "[0,4000000000]"), 4), "cut short"),
+            (
+                "dimensions",
+                with_tensors(&entry("a", "F32", &format!("[{many}]"), "[0,4]"), 4),
+                "40 dimensions",
+            ),
+            ("integers", with_tensors(&entry("a", "I64", "[1]", "[0,8]"), 8), "not of a floating-point type"),
+            ("deep", with_tensors(&deep, 0), "header cannot be read"),
+            (
+                "unknown key",
+                with_tensors(r#""a":{"dtype":"F32","shape":[0],"data_offsets":[0,0],"x":1}"#, 0),
+                "x",
+            ),
+        ];
+        for (case, file, expected) in cases {
+            let fault = parse(&file).expect_err(case).to_string();
+            assert!(fault.contains(expected), "{case}: {fault}");
+        }
+    }
+
+    #[test]
+    fn a_newer_card_says_so_before_anything_else() {
+        let card = |text: &str| {
+            let text = serde_json::to_string(text).unwrap();
+            parse(&container(&format!(r#"{{"__metadata__":{{"opticus":{text}}}}}"#), 0))
+                .unwrap_err()
+                .to_string()
+        };
+        assert!(card(r#"{"format_version":2,"shape":"new"}"#).contains("Update Opticus"));
+        assert!(card("{}").contains("no `format_version`"));
+        assert!(card("[1").contains("no JSON"));
+        assert!(card(r#"{"format_version":1}"#).contains("missing field `job`"));
+    }
+
+    #[test]
+    fn what_an_older_program_does_not_know_is_passed_over() {
+        let mut card = serde_json::to_value(bundle().card).unwrap();
+        card["colour_of_the_box"] = "red".into();
+        let text = serde_json::to_string(&card.to_string()).unwrap();
+        let file = container(&format!(r#"{{"__metadata__":{{"opticus":{text},"note":"x"}}}}"#), 0);
+        assert_eq!(parse(&file).unwrap().card, bundle().card);
+    }
+
+    #[test]
+    fn an_error_names_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("odd.safetensors");
+        std::fs::write(&path, b"no model").unwrap();
+        for (result, kind) in [(load(&path).err(), "damaged"), (load(folder.path()).err(), "is no file")] {
+            let message = result.unwrap().to_string();
+            assert!(message.contains("safetensors") || message.contains(kind), "{message}");
+            assert!(message.contains(&folder.path().display().to_string()), "{message}");
+        }
+        assert!(matches!(load(&folder.path().join("absent")), Err(Error::Io { .. })));
+    }
+
+    proptest! {
+        #[test]
+        fn no_change_of_bytes_makes_the_reader_panic(
+            changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
+            cut in any::<prop::sample::Index>(),
+            cuts in any::<bool>(),
+        ) {
+            let mut file = bytes(&bundle());
+            for (at, value) in changes {
+                let at = at.index(file.len());
+                file[at] = value;
+            }
+            if cuts {
+                file.truncate(cut.index(file.len()));
+            }
+            // What is still a model is finite and of the shape that it claims.
+            if let Ok(bundle) = parse(&file) {
+                for tensor in bundle.tensors.values() {
+                    prop_assert_eq!(tensor.shape.iter().product::<usize>(), tensor.data.len());
+                    prop_assert!(tensor.data.iter().all(|value| value.is_finite()));
+                }
+            }
+        }
+
+        #[test]
+        fn no_header_makes_the_reader_panic(header in r#"\{("[a-c]":\{("(dtype|shape|data_offsets)":("F32"|"F16"|\[[0-9,]{0,9}\]|[0-9]{1,20}),?){0,4}\},?){0,3}\}"#) {
+            let _ = parse(&container(&header, 16));
+        }
+    }
 }
