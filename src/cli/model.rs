@@ -101,12 +101,8 @@ pub fn run(verb: Verb, global: &Global) -> Result<()> {
 fn info(path: &Path, global: &Global) -> Result<()> {
     let (card, tensors) = bundle::load_card(path)?;
     let bytes = std::fs::metadata(path).map_err(|e| Error::io("read", path, e))?.len();
-    let parameters = tensors
-        .tensors()
-        .iter()
-        .filter(|(name, _)| !state::is_buffer(name))
-        .map(|(_, tensor)| tensor.shape.iter().product::<usize>())
-        .sum();
+    let parameters =
+        tensors.iter().filter(|entry| !state::is_buffer(&entry.name)).map(|entry| entry.values).sum();
     if global.json {
         return output::json(&Info { card, parameters, bytes });
     }
