@@ -23,11 +23,9 @@ use crate::train::{Existing, Fitted, Progress, Run, RunFolder, Schedule, fit};
 /// How opaque the hottest place of a heat map is drawn.
 pub const HEAT_OPACITY: f32 = 0.65;
 
-/// What to train, on what, to where.
+/// What to train, to where.
 #[derive(Debug)]
 pub struct Order<'a> {
-    /// The data set.
-    pub data: &'a Path,
     /// Everything that decides the result.
     pub config: &'a TrainConfig,
     /// Another model to take fitting weights from.
@@ -57,9 +55,16 @@ pub struct Trained {
 ///
 /// # Errors
 /// Whatever is wrong with data, configuration, disk or the course of training; see [`Error`].
-pub fn train(order: &Order<'_>, progress: &mut dyn Progress) -> Result<Trained> {
+pub fn train(data: &Path, order: &Order<'_>, progress: &mut dyn Progress) -> Result<Trained> {
+    train_on(dataset::open_for_training(data, order.config)?, &name_of(data), order, progress)
+}
+
+/// Trains a classifier on pictures that are already open; `name` is what reports call them.
+///
+/// # Errors
+/// As [`train`].
+pub fn train_on(parts: Parts, name: &str, order: &Order<'_>, progress: &mut dyn Progress) -> Result<Trained> {
     let Order { config, device, .. } = order;
-    let parts = dataset::open_for_training(order.data, config)?;
     for skipped in &parts.skipped {
         progress.message(&format!("skipped {}: {}", skipped.name, skipped.reason));
     }
@@ -86,7 +91,7 @@ pub fn train(order: &Order<'_>, progress: &mut dyn Progress) -> Result<Trained> 
     ));
     let (net_name, parameters) = (net_config.name.name(), state::parameter_count(&net));
     let summary = DataSummary {
-        name: name_of(order.data),
+        name: name.into(),
         format: parts.format.to_string(),
         train_counts: parts.train.class_counts().into_iter().map(|n| n as u64).collect(),
         val: parts.val.len() as u64,
@@ -144,7 +149,7 @@ pub fn train(order: &Order<'_>, progress: &mut dyn Progress) -> Result<Trained> 
         net: net_name,
         parameters: parameters as u64,
         measured_on: &format!("{} {part} pictures of {}", scores.images, summary.name),
-        log: &rows(&folder)?,
+        log: &log_rows(folder.root())?,
         scores,
         answers,
         sight: &Show { pictures, classifier: &classifier },
@@ -192,9 +197,12 @@ fn note_test(path: &Path, scores: &ClassifyScores) -> Result<()> {
     bundle::save(path, &bundle)
 }
 
-/// The log as the report wants it.
-fn rows(folder: &RunFolder) -> Result<Vec<LogRow>> {
-    let path = folder.file("log.csv");
+/// The log of a run folder as the report wants it.
+///
+/// # Errors
+/// [`Error::Input`] if it cannot be read.
+pub fn log_rows(folder: &Path) -> Result<Vec<LogRow>> {
+    let path = folder.join("log.csv");
     let damaged = |e: csv::Error| Error::Input(format!("{} cannot be read: {e}", path.display()));
     let mut reader = csv::Reader::from_path(&path).map_err(damaged)?;
     let columns = reader.headers().map_err(damaged)?.clone();

@@ -290,7 +290,6 @@ fn train(args: TrainArgs, global: &Global) -> Result<()> {
         _ => Existing::Refuse,
     };
     let order = Order {
-        data: &args.data.data,
         config: &config,
         init_from: args.init_from.as_deref(),
         out: &args.out,
@@ -298,7 +297,7 @@ fn train(args: TrainArgs, global: &Global) -> Result<()> {
         device: &device,
         interrupted: &interrupted,
     };
-    let trained = training::train(&order, progress::watcher(global).as_mut())?;
+    let trained = training::train(&args.data.data, &order, progress::watcher(global).as_mut())?;
     if global.json {
         return output::json(&TrainResult {
             epochs: trained.fitted.epochs,

@@ -9,6 +9,7 @@ mod machine;
 mod model;
 mod output;
 mod progress;
+mod tour;
 
 use std::process::ExitCode;
 
@@ -57,6 +58,8 @@ enum Job {
     /// Look into model files, bring weights in, take them out.
     #[command(subcommand)]
     Model(model::Verb),
+    /// All jobs at work on pictures made on the spot, ending in one page worth showing.
+    Tour(tour::TourArgs),
     /// What this machine offers, what of it is used, and whether it works.
     Doctor(doctor::DoctorArgs),
 }
@@ -92,6 +95,7 @@ fn run(cli: Cli) -> Result<(), Error> {
         Job::Classify(verb) => classify::run(verb, &global),
         Job::Data(args) => data::run(args, global.json),
         Job::Model(verb) => model::run(verb, &global),
+        Job::Tour(args) => tour::run(&args, &global),
         Job::Doctor(args) => doctor::run(args, &global),
     }
 }

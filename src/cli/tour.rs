@@ -1,0 +1,177 @@
+//! `opticus tour`: the jobs at work on pictures made on the spot, ending in one page worth showing.
+
+use std::path::{Path, PathBuf};
+
+use opticus_pixels::draw;
+
+use super::{Global, interrupt, output, progress};
+use crate::classify::config::TrainConfig;
+use crate::classify::dataset::{self, Parts};
+use crate::classify::explain::{Explainer, Faithfulness, Method};
+use crate::classify::metrics::ClassifyScores;
+use crate::classify::report::{key_figures, learning_section, mistakes_section, pictures_section};
+use crate::classify::training::{self, HEAT_OPACITY, Order, Show};
+use crate::classify::Classifier;
+use crate::data::synth::{Shapes, shapes};
+use crate::data::{Dataset, Format, Labelled};
+use crate::error::{Error, Result};
+use crate::files;
+use crate::report::{Card, Gallery, Guess, Page, Picture, Section, Tile, Verdict, count, duration, percent};
+use crate::settings::Draft;
+use crate::train::Existing;
+
+/// Pictures made: to learn from, to choose by, to test.
+const PICTURES: [usize; 3] = [2400, 200, 400];
+/// Their side in pixels.
+const SIDE: u32 = 32;
+/// Other pictures, other page; the page shown in the README is this one's.
+const SEED: u64 = 7;
+/// Pictures of the data and of the heat maps on the page.
+const SHOWN: usize = 20;
+const EXPLAINED: usize = 10;
+/// Pictures of 32 pixels are enlarged, without smoothing, to be looked at.
+const ENLARGED: u32 = 128;
+
+/// The training run of the tour, as a user would write it.
+const RECIPE: &str = include_str!("../../configs/tour.toml");
+
+/// Options of `tour`.
+#[derive(Debug, clap::Args)]
+pub struct TourArgs {
+    /// Folder for the page and the trained model; what an earlier tour left there is replaced.
+    #[arg(long, value_name = "DIR", default_value = "tour")]
+    pub out: PathBuf,
+}
+
+/// Runs the tour.
+pub fn run(args: &TourArgs, global: &Global) -> Result<()> {
+    files::create_folder(&args.out)?;
+    let chapter = classification(&args.out, global)?;
+    let page = Page::new("A tour of Opticus")
+        .eyebrow("Opticus")
+        .lede(
+            "Everything on this page was made by one program in one run: it drew the pictures, trained a network \
+             on them, measured it on pictures it had never seen, and asked it where it looked.",
+        );
+    let page = chapter.tiles.into_iter().fold(page, Page::tile);
+    let page = chapter.sections.into_iter().fold(page, Page::section);
+    let html = page.colophon(&format!("Made by `opticus tour`, version {}.", env!("CARGO_PKG_VERSION"))).render();
+    let path = args.out.join("index.html");
+    files::write_atomically(&path, |out| out.write_all(html.as_bytes()))?;
+    if global.json {
+        return output::json(&serde_json::json!({ "page": path.display().to_string(), "top1": chapter.top1 }));
+    }
+    output::line(&format!("top-1 {:.4} on {} unseen pictures; the tour's page: {}", chapter.top1, PICTURES[2], path.display()))
+}
+
+/// What a job adds to the page.
+struct Chapter {
+    tiles: Vec<Tile>,
+    sections: Vec<Section>,
+    top1: f64,
+}
+
+fn classification(out: &Path, global: &Global) -> Result<Chapter> {
+    let mut progress = progress::watcher(global);
+    let [train, val, test] = PICTURES;
+    progress.message(&format!("drawing {} pictures of ten shapes", train + val + test));
+    let all = shapes(&Shapes { count: train + val + test, side: SIDE, seed: SEED })?;
+    let part = |from: usize, n: usize| all.subset(&(from..from + n).collect::<Vec<_>>());
+    let (unseen, gallery) = (part(train + val, test), data_section(&all)?);
+    let parts = Parts {
+        train: part(0, train),
+        val: part(train, val),
+        test: Some(unseen.clone()),
+        skipped: Vec::new(),
+        format: Format::Auto,
+    };
+    let config = TrainConfig::from_draft(Draft::from_text(RECIPE, "the tour's recipe")?)?;
+    let device = super::device(&global.device)?;
+    let run = out.join("run");
+    let order = Order {
+        config: &config,
+        init_from: None,
+        out: &run,
+        existing: Existing::Overwrite,
+        device: &device,
+        interrupted: &interrupt::flag(),
+    };
+    let trained = training::train_on(parts, "the tour's shapes", &order, progress.as_mut())?;
+    progress.message("asking the network where it looked");
+    let classifier = Classifier::load(run.join("best.safetensors"), &device)?;
+    let loader = dataset::measuring_loader(unseen, classifier.preprocessing(), 64, 64)?;
+    let (scores, answers) = training::answers(&classifier, &loader)?;
+    let show = Show { pictures: loader.dataset(), classifier: &classifier };
+    let mut sections = vec![gallery];
+    sections.extend(learning_section(&training::log_rows(&run)?));
+    sections.push(heat_section(&classifier, loader.dataset(), &scores)?);
+    sections.push(mistakes_section(&scores, &answers, &show));
+    sections.extend(pictures_section(&scores, &answers, &show));
+    let mut tiles = key_figures(&scores);
+    tiles.push(Tile::new("Training", &duration(trained.fitted.seconds)).note("on this machine's processor"));
+    Ok(Chapter { tiles, sections, top1: scores.top1 })
+}
+
+fn data_section(all: &Labelled) -> Result<Section> {
+    let gallery: Gallery = (0..SHOWN)
+        .map(|i| {
+            let picture = enlarged(&all.load(i)?)?;
+            Ok(Card::new(picture).title(&all.classes()[all.target(i)]))
+        })
+        .collect::<Result<Vec<Card>>>()?
+        .into_iter()
+        .collect();
+    Ok(Section::new("The pictures")
+        .lede(&format!(
+            "{} pictures of ten shapes, drawn with colour, texture, rotation, occlusion and noise: the colours say \
+             nothing, only the shape does. The last {} are shown to the network for the first time after training.",
+            count(all.len() as u64),
+            count(PICTURES[2] as u64)
+        ))
+        .push(gallery))
+}
+
+/// Unseen pictures with the network's heat over them, one of each class.
+fn heat_section<D: Dataset<Target = usize>>(
+    classifier: &Classifier,
+    pictures: &D,
+    scores: &ClassifyScores,
+) -> Result<Section> {
+    let explainer = Explainer::new(classifier.net(), classifier.device());
+    let (mut cards, mut gained) = (Vec::new(), Vec::new());
+    for index in 0..EXPLAINED.min(pictures.len()) {
+        let picture = classifier.preprocessing().geometry(&pictures.load(index)?);
+        let planes = classifier.preprocessing().normalize(&picture);
+        let truth = pictures.target(index);
+        let probability = explainer.probabilities(&planes)?.get(truth).copied().unwrap_or_default();
+        let heat = explainer.explain(&planes, truth, Method::GradCam)?;
+        let measured: Faithfulness = explainer.faithfulness(&planes, &heat, truth, SEED)?;
+        gained.push(measured.deletion_gain());
+        let overlay = draw::overlay_heat(&picture, &heat.values, HEAT_OPACITY);
+        let label = classifier.classes().get(truth).cloned().unwrap_or_default();
+        let verdict = if probability >= 0.5 { Verdict::Right } else { Verdict::Wrong };
+        cards.push(
+            Card::new(enlarged(&picture)?)
+                .beside(enlarged(&overlay)?)
+                .verdict(verdict)
+                .guess(Guess { label, probability, truth: true }),
+        );
+    }
+    let mean = gained.iter().sum::<f64>() / gained.len().max(1) as f64;
+    let gallery: Gallery = cards.into_iter().collect();
+    Ok(Section::new("Where it looked")
+        .lede(&format!(
+            "Grad-CAM: the warmer, the more a place spoke for the true class. Removing the warmest pixels first \
+             lowers the network's certainty by {} more, on average, than removing pixels at random. The network \
+             recognises {} of the unseen pictures.",
+            percent(mean, 0),
+            percent(scores.top1, 1)
+        ))
+        .push(gallery))
+}
+
+fn enlarged(picture: &opticus_pixels::Image8) -> Result<Picture> {
+    use opticus_pixels::resize::{Filter, resize};
+    let big = resize(picture, opticus_pixels::Size::new(ENLARGED, ENLARGED), Filter::Nearest);
+    Picture::new(&big, "").map_err(|e| Error::Input(format!("cannot draw a picture of the tour: {e}")))
+}
