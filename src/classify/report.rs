@@ -3,6 +3,12 @@
 //! [`run_report`] makes the whole page; each section is a function of its own, for pages that want only some (the
 //! tour takes [`key_figures`], [`learning_section`], [`mistakes_section`] and [`pictures_section`]).
 
+mod material;
+
+use serde::Deserialize;
+
+pub use material::{ExplainedPictures, answers, read_log};
+
 use crate::classify::metrics::{ClassifyScores, ranked};
 use crate::error::Result;
 use crate::report::{
@@ -24,21 +30,27 @@ const PICTURES_A_PAIR: usize = 6;
 const GUESSES: usize = 3;
 
 /// One row of the run's log.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 pub struct LogRow {
     /// Epochs done, from 1; with fractions for rows within an epoch.
     pub epoch: f64,
     /// Mean loss on the training pictures, as trained: augmented, smoothed, regularised.
+    #[serde(default)]
     pub train_loss: Option<f64>,
     /// Fraction recognised of the training pictures, likewise.
+    #[serde(default)]
     pub train_top1: Option<f64>,
     /// Mean loss on the validation pictures.
+    #[serde(default)]
     pub val_loss: Option<f64>,
     /// Fraction recognised of the validation pictures.
+    #[serde(default)]
     pub val_top1: Option<f64>,
     /// Learning rate at the end of the row.
+    #[serde(default)]
     pub lr: Option<f64>,
-    /// Time since the last row.
+    /// Time since training began.
+    #[serde(default)]
     pub seconds: Option<f64>,
 }
 
@@ -147,8 +159,7 @@ pub fn run_report(run: &RunReport) -> String {
         page = page.tile(tile);
     }
     page = page.tile(Tile::new("Parameters", &count(run.parameters)));
-    let seconds: f64 = run.log.iter().filter_map(|row| row.seconds).sum();
-    if seconds > 0.0 {
+    if let Some(seconds) = run.log.iter().rev().find_map(|row| row.seconds) {
         page = page.tile(Tile::new("Training time", &duration(seconds)));
     }
     let sections = [

@@ -55,7 +55,7 @@ fn planted(left: u32, top: u32, side: u32) -> Planes {
 #[test]
 fn the_peak_lies_on_the_patch_that_decides_and_deleting_there_beats_chance() {
     let explainer = Explainer::new(&brightness_net(), &device());
-    for (left, top) in [(4, 4), (26, 6), (8, 25), (24, 24), (15, 14)] {
+    for (left, top) in [(4, 4), (8, 25), (15, 14)] {
         let picture = planted(left, top, 10);
         let p = explainer.probabilities(&picture).unwrap();
         assert!(p[1] > 0.95, "the planted patch must decide: {p:?}");

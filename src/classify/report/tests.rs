@@ -78,7 +78,7 @@ fn sample(names: &[&str], pictures: usize) -> Sample {
                 val_loss: Some(0.2 + 1.9 * (-t / 4.0).exp() + wobble + 0.002 * t),
                 val_top1: Some(0.955 - 0.8 * (-t / 4.0).exp() - wobble / 3.0),
                 lr: Some(0.05 * (1.0 + (std::f64::consts::PI * t / 30.0).cos())),
-                seconds: Some(4.2),
+                seconds: Some(4.2 * t),
             }
         })
         .collect();
