@@ -4,11 +4,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Gradients, Int, Tensor, TensorData, activation::log_softmax};
-use opticus::nets::{Backbone, NetConfig, state};
+use opticus::nets::{Backbone, NetConfig, NetKind, import, state};
 use opticus::tensors::{HostTensor, TensorMap};
+use opticus_pixels::geometry::Size;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
@@ -21,6 +23,7 @@ const GRADIENTS: f64 = 1e-3;
 struct Golden {
     evaluated: Vec<Evaluated>,
     trained: Vec<Trained>,
+    real: Vec<Real>,
 }
 
 #[derive(Deserialize)]
@@ -47,6 +50,16 @@ struct Trained {
     loss: f64,
     gradients: BTreeMap<String, Vec<f64>>,
     buffers: BTreeMap<String, Vec<f64>>,
+}
+
+/// Published weights.
+#[derive(Deserialize)]
+struct Real {
+    file: String,
+    name: NetKind,
+    input: Size,
+    scale: f32,
+    logits: Vec<f64>,
 }
 
 fn golden() -> Golden {
@@ -195,5 +208,28 @@ fn a_training_step_has_torchs_logits_loss_gradients_and_running_statistics() {
             let ours: Vec<f64> = state[&buffer].data.iter().map(|&v| f64::from(v)).collect();
             assert_close(&statistics(&ours), &reference, LOGITS, &format!("{name}: {buffer}"));
         }
+    }
+}
+
+fn shared_data() -> Option<PathBuf> {
+    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data");
+    let named = std::env::var_os("OPTICUS_SHARED_DATA").map(PathBuf::from);
+    [Some(beside), named].into_iter().flatten().find(|path| path.is_dir())
+}
+
+#[test]
+fn published_weights_import_and_give_the_logits_of_other_engines() {
+    let Some(data) = shared_data() else {
+        println!("skipped: no shared data beside the project and OPTICUS_SHARED_DATA is not set");
+        return;
+    };
+    let device = Device::flex();
+    for Real { file, name, input, scale, logits } in golden().real {
+        let bytes = std::fs::read(data.join(&file)).unwrap();
+        let imported = import::adapt(import::read_weights(&bytes).unwrap(), name, input).unwrap();
+        let net = imported.config.load(&imported.weights, &device).unwrap();
+        let count = logits.len() / imported.config.classes;
+        let outputs = net.forward(picture(count, &imported.config, &device).mul_scalar(scale));
+        assert_close(&values(outputs), &logits, LOGITS, &file);
     }
 }
