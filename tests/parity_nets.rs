@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 /// Largest difference over largest reference.
 const LOGITS: f64 = 1e-4;
 const FEATURES: f64 = 1e-4;
-const GRADIENTS: f64 = 1e-3;
+const GRADIENTS: f64 = 1e-4;
 
 #[derive(Deserialize)]
 struct Golden {

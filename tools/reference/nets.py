@@ -53,8 +53,11 @@ def parameter(name: str, shape: tuple, gain: float) -> torch.Tensor:
 
 
 def gain(config) -> float:
-    """The norms' mean weight: so that the logits neither vanish nor explode without statistics of a training."""
-    return 1.125 if config["name"].startswith("mobilenet") else 0.75
+    """The norms' mean weight: so that the logits neither vanish nor explode without statistics of a training.
+
+    PyTorch in float32 is the measure: at 1.125 its MobileNets, too, are 2e-4 off their float64 selves.
+    """
+    return 0.9375 if config["name"].startswith("mobilenet") else 0.75
 
 
 def fill(model: nn.Module, config) -> nn.Module:
