@@ -469,7 +469,8 @@ mod tests {
 
     #[test]
     fn values_out_of_range_are_named() {
-        let cases: [(&str, fn(&mut OptimizerConfig)); 5] = [
+        type Change = fn(&mut OptimizerConfig);
+        let cases: [(&str, Change); 5] = [
             ("optimizer.lr", |c| c.lr = 0.0),
             ("optimizer.weight_decay", |c| c.weight_decay = -1.0),
             ("optimizer.momentum", |c| c.momentum = 1.0),

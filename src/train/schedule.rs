@@ -273,7 +273,8 @@ mod tests {
 
     #[test]
     fn values_out_of_range_are_named() {
-        let cases: [(&str, fn(&mut ScheduleConfig)); 6] = [
+        type Change = fn(&mut ScheduleConfig);
+        let cases: [(&str, Change); 6] = [
             ("schedule.warmup_epochs", |c| c.warmup_epochs = f64::NAN),
             ("schedule.every", |c| c.every = 0),
             ("schedule.factor", |c| c.factor = 1.5),

@@ -520,7 +520,8 @@ fn data_that_ends_early_is_an_error() {
 
 #[test]
 fn values_out_of_range_are_named() {
-    let cases: [(&str, fn(&mut FitConfig)); 6] = [
+    type Change = fn(&mut FitConfig);
+    let cases: [(&str, Change); 6] = [
         ("fit.epochs", |c| c.epochs = 0),
         ("fit.minutes", |c| c.minutes = f64::NAN),
         ("fit.batch_size", |c| c.batch_size = 0),
