@@ -186,7 +186,7 @@ mod tests {
             steps: 1000,
             lr: 1e-3,
             loss: 0.25,
-            figures: vec![("top1", 0.5), ("other", 9.0)],
+            figures: vec![("top1".into(), 0.5), ("other".into(), 9.0)],
             rate: 412.4,
             seconds_left: Some(185.0),
         }

@@ -36,8 +36,8 @@ pub struct Place {
     pub examples: u64,
     /// Sum of loss × examples of this epoch, bits.
     pub loss_sum: u64,
-    /// The same of every figure, in the learner's order.
-    pub figure_sums: Vec<u64>,
+    /// The same of every figure by name, in the learner's order.
+    pub figure_sums: Vec<(String, u64)>,
     /// The best evaluation so far.
     pub best: Option<Best>,
     /// Evaluations since the best.
@@ -187,7 +187,8 @@ fn read(reader: &mut dyn Read, total: u64) -> Result<Checkpoint, Fault> {
     let document: serde_json::Value = serde_json::from_str(text).map_err(|e| damaged(&e))?;
     let format = document.get("format").and_then(serde_json::Value::as_u64);
     if format != Some(u64::from(FORMAT)) {
-        return Err(damaged(&format!("its format is {format:?}; this version of Opticus reads {FORMAT}")));
+        let format = format.map_or_else(|| "unknown".to_string(), |format| format.to_string());
+        return Err(damaged(&format!("its format is {format}; this version of Opticus reads {FORMAT}")));
     }
     let Document { run, place, numbers, .. } = serde_json::from_value(document).map_err(|e| damaged(&e))?;
     if let Some(entry) = header.tensors.iter().find(|entry| entry.dtype != Dtype::F32) {
@@ -195,4 +196,80 @@ fn read(reader: &mut dyn Read, total: u64) -> Result<Checkpoint, Fault> {
     }
     let tensors = file::read_tensors(reader, &header)?;
     Ok(Checkpoint { run, place, state: LearnerState { tensors, numbers } })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use super::*;
+    use crate::tensors::{HostTensor, TensorMap};
+
+    fn checkpoint(step: u64) -> Checkpoint {
+        let tensor = HostTensor { shape: vec![2, 1], data: vec![0.1, -1e-42] };
+        let mut state = LearnerState::from(TensorMap::from([("net/w".to_string(), tensor)]));
+        state.numbers.insert("steps".into(), u64::MAX);
+        let best = Some(Best { score: (0.1f64 + 0.2).to_bits(), epoch: 1 });
+        let sums = [f64::NAN, 5e-324].map(|sum| ("x".to_string(), sum.to_bits())).to_vec();
+        Checkpoint {
+            run: "a".into(),
+            place: Place { step, best, figure_sums: sums, ..Place::default() },
+            state,
+        }
+    }
+
+    #[test]
+    fn what_goes_in_comes_out_bit_for_bit_and_two_are_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        for step in [9, 10, 11, 100] {
+            let path = save(folder.path(), &checkpoint(step)).unwrap();
+            assert_eq!(load(&path).unwrap(), checkpoint(step));
+        }
+        let names: Vec<_> = list(folder.path()).unwrap();
+        assert_eq!(names.len(), KEPT);
+        let newest = load_newest(folder.path(), "a").unwrap().unwrap();
+        assert_eq!((newest.checkpoint, newest.damaged.len()), (checkpoint(100), 0));
+        assert!(load_newest(&folder.path().join("absent"), "a").unwrap().is_none());
+    }
+
+    #[test]
+    fn a_checkpoint_cut_anywhere_gives_way_to_the_one_before() {
+        let folder = tempfile::tempdir().unwrap();
+        save(folder.path(), &checkpoint(1)).unwrap();
+        let path = save(folder.path(), &checkpoint(2)).unwrap();
+        let bytes = std::fs::read(&path).unwrap();
+        for length in 0..bytes.len() {
+            std::fs::write(&path, &bytes[..length]).unwrap();
+            let newest = load_newest(folder.path(), "a").unwrap().unwrap();
+            assert_eq!(newest.checkpoint.place.step, 1, "cut at {length}");
+            assert!(newest.damaged[0].contains("step-0000000002"), "{:?}", newest.damaged);
+        }
+        std::fs::remove_file(list(folder.path()).unwrap().first().unwrap()).unwrap();
+        let message = load_newest(folder.path(), "a").unwrap_err().to_string();
+        assert!(message.contains("--overwrite"), "{message}");
+    }
+
+    #[test]
+    fn a_checkpoint_of_another_run_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        save(folder.path(), &checkpoint(1)).unwrap();
+        let error = load_newest(folder.path(), "b").unwrap_err();
+        assert!(matches!(error, Error::ModelFile(_)) && error.to_string().contains("another run"), "{error}");
+    }
+
+    #[test]
+    fn a_model_or_a_newer_format_is_no_checkpoint() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("step-0000000001.safetensors");
+        for (key, text, expected) in [
+            ("opticus", "{}", "none of Opticus"),
+            (KEY, "{", "document"),
+            (KEY, r#"{"format":2}"#, "format is 2"),
+            (KEY, r#"{"format":1}"#, "missing field"),
+        ] {
+            let metadata = BTreeMap::from([(key.to_string(), text.to_string())]);
+            files::write_atomically(&path, |out| file::write(out, &metadata, &TensorMap::new())).unwrap();
+            let message = load(&path).unwrap_err().to_string();
+            assert!(message.contains(expected), "{message}");
+        }
+    }
 }
