@@ -147,3 +147,78 @@ impl ModuleMapper for Replace<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use burn::tensor::{Device, TensorData};
+
+    use super::*;
+
+    #[derive(Module, Debug)]
+    struct Layer {
+        weight: Param<Tensor<2>>,
+        bias: Param<Tensor<1>>,
+    }
+
+    fn layer(value: f32) -> Layer {
+        let device = Device::flex().autodiff();
+        Layer {
+            weight: Param::from_data(TensorData::new(vec![value; 4], [2, 2]), &device),
+            bias: Param::from_data(TensorData::new(vec![-value; 2], [2]), &device),
+        }
+    }
+
+    #[test]
+    fn the_average_follows_its_formula_and_applies_to_a_module() {
+        let mut ema = Ema::new(&EmaConfig { decay: 0.3 }, &layer(1.0));
+        // (1 + n) / (10 + n) for n = 1..4 is 2/11, 3/12, 4/13, 5/14; the decay bounds it from the third on.
+        let mut expected = 1.0;
+        for (value, keep) in [(2.0, 2.0 / 11.0), (5.0, 0.25), (-1.0, 0.3), (0.5, 0.3)] {
+            ema.update(&layer(value));
+            expected = keep * expected + (1.0 - keep) * f64::from(value);
+        }
+        let averaged = ema.apply(layer(9.0));
+        let (weight, bias) = (Values::of(averaged.weight.val()), Values::of(averaged.bias.val()));
+        let near = |value: &f32, expected: f64| (f64::from(*value) - expected).abs() < 1e-6;
+        assert!(
+            weight.as_slice().iter().all(|v| near(v, expected)),
+            "{:?}, not {expected}",
+            weight.as_slice()
+        );
+        assert!(bias.as_slice().iter().all(|v| near(v, -expected)));
+        assert!(averaged.weight.is_require_grad());
+        // The same for a module without autodiff, as evaluation uses it.
+        let plain = ema.apply(layer(9.0).valid());
+        assert!(!plain.weight.val().is_autodiff());
+        assert_eq!(Values::of(plain.weight.val()).as_slice(), weight.as_slice());
+    }
+
+    #[test]
+    fn going_on_from_a_state_changes_no_bit() {
+        let config = EmaConfig { decay: 0.99 };
+        let mut whole = Ema::new(&config, &layer(0.1));
+        let mut resumed = whole.clone();
+        for value in [0.7, -3.3, 0.01] {
+            whole.update(&layer(value));
+            let state = resumed.state();
+            resumed = Ema::new(&config, &layer(42.0));
+            resumed.load_state(state).unwrap();
+            resumed.update(&layer(value));
+        }
+        assert_eq!(resumed.state(), whole.state());
+    }
+
+    #[test]
+    fn a_state_of_another_network_is_refused() {
+        let mut ema = Ema::new(&EmaConfig { decay: 0.9 }, &layer(1.0));
+        let mut reshaped = ema.state();
+        reshaped.tensors.get_mut("weight").unwrap().shape = vec![4];
+        let mut uncounted = ema.state();
+        uncounted.numbers.clear();
+        for state in [LearnerState::default(), reshaped, uncounted] {
+            assert!(matches!(ema.load_state(state), Err(Error::ModelFile(_))));
+        }
+        assert!(EmaConfig { decay: 1.0 }.validate().is_err() && EmaConfig { decay: 0.0 }.validate().is_ok());
+    }
+}

@@ -150,7 +150,6 @@ where
         schedule: shortened(run.schedule, place.planned_steps),
         clock: Clock::start(run.config, place.elapsed_ms),
         planned: place.planned_steps.is_some(),
-        figures: Vec::new(),
         learner,
         source,
         run,
@@ -204,8 +203,6 @@ struct Fit<'a, L: Learner, S> {
     schedule: Cow<'a, Schedule>,
     /// Whether the minutes allowed were compared with the pace yet.
     planned: bool,
-    /// Names of the figures that the learner reports.
-    figures: Vec<&'static str>,
     batches: usize,
 }
 
@@ -285,14 +282,15 @@ impl<L: Learner, S: BatchSource<Batch = L::Batch>> Fit<'_, L, S> {
         let add =
             |sum: &mut u64, value: f64| *sum = (f64::from_bits(*sum) + value * examples as f64).to_bits();
         add(&mut place.loss_sum, loss);
-        place.figure_sums.resize(figures.len(), 0);
-        for (sum, (_, value)) in place.figure_sums.iter_mut().zip(&figures) {
+        if place.figure_sums.is_empty() {
+            place.figure_sums = figures.iter().map(|(name, _)| (name.to_string(), 0)).collect();
+        }
+        for ((_, sum), (_, value)) in place.figure_sums.iter_mut().zip(&figures) {
             add(sum, *value);
         }
         place.examples += examples as u64;
         place.batch += 1;
         place.step += 1;
-        self.figures = figures.into_iter().map(|(name, _)| name).collect();
         self.clock.stepped(examples as u64);
         Ok(())
     }
@@ -450,12 +448,7 @@ impl<L: Learner, S: BatchSource<Batch = L::Batch>> Fit<'_, L, S> {
             steps,
             lr: self.schedule.lr(step.saturating_sub(1)),
             loss: mean(self.place.loss_sum),
-            figures: self
-                .figures
-                .iter()
-                .zip(&self.place.figure_sums)
-                .map(|(n, sum)| (*n, mean(*sum)))
-                .collect(),
+            figures: self.place.figure_sums.iter().map(|(name, sum)| (name.clone(), mean(*sum))).collect(),
             rate: self.clock.rate(),
             seconds_left: self.clock.seconds_left(left, left.div_ceil(self.batches as u64)),
         }
@@ -472,3 +465,6 @@ impl<L: Learner, S: BatchSource<Batch = L::Batch>> Fit<'_, L, S> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

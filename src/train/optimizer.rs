@@ -302,3 +302,186 @@ fn unfit(name: &str) -> Error {
          with --overwrite"
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use burn::module::{Module, Param};
+    use burn::tensor::{Device, TensorData};
+
+    use super::*;
+
+    /// What `tools/reference/optim.py` steps on.
+    #[derive(Module, Debug)]
+    struct Layer {
+        weight: Param<Tensor<2>>,
+        bias: Param<Tensor<1>>,
+    }
+
+    impl Layer {
+        fn new(device: &Device) -> Self {
+            let weight: Vec<f32> = (0..12u8).map(|i| f32::from(i) / 8.0 - 0.7).collect();
+            let bias = vec![0.5f32, -0.25, 0.0, 1.0];
+            Self {
+                weight: Param::from_data(TensorData::new(weight, [3, 4]), device),
+                bias: Param::from_data(TensorData::new(bias, [4]), device),
+            }
+        }
+
+        fn values(&self) -> Vec<f32> {
+            let (weight, bias) = (Values::of(self.weight.val()), Values::of(self.bias.val()));
+            [weight.as_slice(), bias.as_slice()].concat()
+        }
+
+        /// The reference's gradients of a step. The weight's comes transposed and turned back, as layers give them.
+        fn gradients(&self, step: usize) -> GradientsParams {
+            let value = |index: usize, scale: f32| {
+                (((step * 7919 + index * 104_729 + 17) % 2003) as f32 - 1001.0) / 512.0 * scale
+            };
+            let transposed: Vec<f32> = (0..12).map(|i| value(i % 3 * 4 + i / 3, 1.0)).collect();
+            let bias: Vec<f32> = (0..4).map(|i| value(100 + i, 0.25)).collect();
+            let device = Device::flex();
+            let mut gradients = GradientsParams::new();
+            let weight = Tensor::<2>::from_data(TensorData::new(transposed, [4, 3]), &device).transpose();
+            gradients.register(self.weight.id, weight);
+            if ![3, 4].contains(&step) {
+                gradients.register(self.bias.id, Tensor::<1>::from_data(TensorData::new(bias, [4]), &device));
+            }
+            gradients
+        }
+    }
+
+    #[derive(Deserialize)]
+    struct Golden {
+        rates: Vec<f64>,
+        optimisers: Vec<Case>,
+    }
+
+    #[derive(Deserialize)]
+    struct Case {
+        config: OptimizerConfig,
+        values: Vec<Vec<f64>>,
+    }
+
+    fn golden() -> Golden {
+        serde_json::from_str(include_str!("../../tests/golden/optim.json")).unwrap()
+    }
+
+    #[test]
+    fn ten_steps_of_every_rule_equal_pytorchs() {
+        let Golden { rates, optimisers } = golden();
+        assert!(optimisers.len() >= 10);
+        for Case { config, values } in optimisers {
+            let mut optimizer = Optimizer::new(config.clone()).unwrap();
+            let mut layer = Layer::new(&Device::flex().autodiff());
+            for (step, (lr, expected)) in rates.iter().zip(&values).enumerate() {
+                let gradients = layer.gradients(step);
+                layer = optimizer.step(layer, &gradients, *lr);
+                for (i, (ours, theirs)) in layer.values().iter().zip(expected).enumerate() {
+                    let error = (f64::from(*ours) - theirs).abs() / theirs.abs().max(1.0);
+                    assert!(error <= 1e-6, "{config:?}: step {step}, value {i}: {ours}, not {theirs}");
+                }
+            }
+            assert!(layer.weight.is_require_grad() && layer.weight.val().is_autodiff());
+        }
+    }
+
+    #[test]
+    fn going_on_from_a_state_changes_no_bit() {
+        let Golden { rates, optimisers } = golden();
+        for Case { config, .. } in optimisers {
+            let device = Device::flex().autodiff();
+            let run = |stop: Option<usize>| {
+                let mut optimizer = Optimizer::new(config.clone()).unwrap();
+                let mut layer = Layer::new(&device);
+                for (step, lr) in rates.iter().enumerate() {
+                    if stop == Some(step) {
+                        let state = optimizer.state();
+                        optimizer = Optimizer::new(config.clone()).unwrap();
+                        optimizer.load_state(&layer, state).unwrap();
+                    }
+                    let gradients = layer.gradients(step);
+                    layer = optimizer.step(layer, &gradients, *lr);
+                }
+                (layer.values(), optimizer.state())
+            };
+            let whole = run(None);
+            (0..rates.len())
+                .for_each(|stop| assert_eq!(run(Some(stop)), whole, "{config:?} stopped at {stop}"));
+        }
+    }
+
+    #[test]
+    fn a_clone_of_the_module_keeps_its_weights() {
+        let layer = Layer::new(&Device::flex().autodiff());
+        let before = layer.values();
+        let mut optimizer = Optimizer::new(OptimizerConfig::default()).unwrap();
+        let stepped = optimizer.step(layer.clone(), &layer.gradients(0), 0.1);
+        assert_eq!(layer.values(), before);
+        assert_ne!(stepped.values(), before);
+    }
+
+    #[test]
+    fn a_state_of_another_network_is_refused_by_name() {
+        let layer = Layer::new(&Device::flex().autodiff());
+        let mut optimizer = Optimizer::new(OptimizerConfig::default()).unwrap();
+        let _ = optimizer.step(layer.clone(), &layer.gradients(0), 0.1);
+        let state = optimizer.state();
+        let mut longer = state.clone();
+        longer.tensors.get_mut("weight#first").unwrap().data.push(0.0);
+        let mut stranger = state.clone();
+        let moment = stranger.tensors.remove("bias#second").unwrap();
+        stranger.tensors.insert("head#second".into(), moment);
+        for (state, name) in [(longer, "weight"), (stranger, "head#second")] {
+            let message = optimizer.load_state(&layer, state).unwrap_err().to_string();
+            assert!(message.contains(&format!("`{name}`")), "{message}");
+        }
+        assert_eq!(optimizer.state(), state, "a refused state changes nothing");
+    }
+
+    #[test]
+    fn large_parameters_are_updated_as_small_ones_are() {
+        #[derive(Module, Debug)]
+        struct Wide {
+            weight: Param<Tensor<1>>,
+        }
+        const LENGTH: usize = 100_003;
+        let device = Device::flex().autodiff();
+        let repeat = |length: usize, scale: f32| -> TensorData {
+            let data: Vec<f32> = (0..length).map(|i| (i % 7) as f32 * scale - 0.2).collect();
+            TensorData::new(data, [length])
+        };
+        for kind in [Rule::Sgd, Rule::Adam, Rule::Adamw] {
+            let config = OptimizerConfig { kind, ..OptimizerConfig::default() };
+            let step = |length: usize| -> Vec<f32> {
+                let wide = Wide { weight: Param::from_data(repeat(length, 0.1), &device) };
+                let mut gradients = GradientsParams::new();
+                gradients
+                    .register(wide.weight.id, Tensor::<1>::from_data(repeat(length, 0.03), &Device::flex()));
+                let mut optimizer = Optimizer::new(config.clone()).unwrap();
+                let wide = optimizer.step(wide, &gradients, 0.1);
+                Values::of(optimizer.step(wide, &gradients, 0.1).weight.val()).to_vec()
+            };
+            let (small, large) = (step(7), step(LENGTH));
+            assert!(large.iter().enumerate().all(|(i, value)| *value == small[i % 7]), "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn values_out_of_range_are_named() {
+        type Change = fn(&mut OptimizerConfig);
+        let cases: [(&str, Change); 5] = [
+            ("optimizer.lr", |c| c.lr = 0.0),
+            ("optimizer.weight_decay", |c| c.weight_decay = -1.0),
+            ("optimizer.momentum", |c| c.momentum = 1.0),
+            ("optimizer.beta2", |c| c.beta2 = f64::NAN),
+            ("optimizer.clip_norm", |c| c.clip_norm = f64::INFINITY),
+        ];
+        for (name, change) in cases {
+            let mut config = OptimizerConfig::default();
+            change(&mut config);
+            let error = Optimizer::new(config).unwrap_err();
+            assert!(matches!(error, Error::Config(_)) && error.to_string().starts_with(name), "{error}");
+        }
+    }
+}

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::fit::Fitted;
-use super::learner::{Evaluation, Figures};
+use super::learner::Evaluation;
 
 /// How far a run is.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,7 +25,7 @@ pub struct Position {
     /// Mean loss of this epoch so far; not a number before the first step.
     pub loss: f64,
     /// Means of the job's figures of this epoch so far; the first is the one to show.
-    pub figures: Figures,
+    pub figures: Vec<(String, f64)>,
     /// Examples a second over the last half minute or so, evaluations left out.
     pub rate: f64,
     /// Seconds left until the planned end; `None` while there is nothing to judge by.

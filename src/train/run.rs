@@ -228,3 +228,87 @@ impl Drop for Lock {
         let _ = std::fs::remove_file(&self.path);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use super::*;
+
+    fn row(text: &str) -> Vec<String> {
+        text.split(',').map(String::from).collect()
+    }
+
+    fn message(result: Result<RunFolder>) -> String {
+        result.unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_run_is_never_overwritten_by_accident() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("deep/run");
+        assert!(message(RunFolder::open(&root, Existing::Resume)).contains("no run to resume"));
+        assert!(!root.exists(), "a refusal leaves nothing behind");
+        let run = RunFolder::open(&root, Existing::Refuse).unwrap();
+        run.write_config("seed = 1\n").unwrap();
+        run.add_to_log(&row("epoch,x"), &row("1,2")).unwrap();
+        std::fs::write(root.join("notes.txt"), "mine").unwrap();
+        drop(run);
+        assert!(message(RunFolder::open(&root, Existing::Refuse)).contains("--resume"));
+        let resumed = RunFolder::open(&root, Existing::Resume).unwrap();
+        resumed.write_config("seed = 2\n").unwrap();
+        assert_eq!(std::fs::read_to_string(root.join(CONFIG)).unwrap(), "seed = 1\n");
+        drop(resumed);
+        let new = RunFolder::open(&root, Existing::Overwrite).unwrap();
+        assert!(!new.log().exists() && !root.join(CONFIG).exists() && root.join("notes.txt").exists());
+    }
+
+    #[test]
+    fn a_folder_that_holds_no_run_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let precious = folder.path().join(SAMPLES);
+        std::fs::create_dir(&precious).unwrap();
+        for existing in [Existing::Refuse, Existing::Overwrite, Existing::Resume] {
+            assert!(
+                matches!(RunFolder::open(folder.path(), existing), Err(Error::Config(_))),
+                "{existing:?}"
+            );
+        }
+        assert!(precious.exists());
+        let file = folder.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        assert!(RunFolder::open(&file, Existing::Refuse).is_err());
+    }
+
+    #[test]
+    fn two_processes_cannot_train_in_one_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = RunFolder::open(folder.path(), Existing::Refuse).unwrap();
+        first.write_config("").unwrap();
+        // A second handle of this process is refused by the system just as another process is.
+        assert!(message(RunFolder::open(folder.path(), Existing::Resume)).contains("another process"));
+        drop(first);
+        assert!(RunFolder::open(folder.path(), Existing::Resume).is_ok());
+        assert!(!folder.path().join(LOCK).exists());
+    }
+
+    #[test]
+    fn the_log_goes_back_to_what_the_checkpoint_knows() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = RunFolder::open(folder.path(), Existing::Refuse).unwrap();
+        let log = || std::fs::read_to_string(run.log()).unwrap();
+        run.truncate_log(0).unwrap();
+        for values in ["1,a", "2,b", "3,c"] {
+            run.add_to_log(&row("epoch,x"), &row(values)).unwrap();
+        }
+        // A row that the power cut short.
+        std::fs::write(run.log(), log() + "4,").unwrap();
+        run.truncate_log(2).unwrap();
+        assert_eq!(log(), "epoch,x\n1,a\n2,b\n");
+        run.add_to_log(&row("epoch,x"), &row("3,c")).unwrap();
+        run.truncate_log(9).unwrap();
+        assert_eq!(log(), "epoch,x\n1,a\n2,b\n3,c\n");
+        run.truncate_log(0).unwrap();
+        run.add_to_log(&row("epoch,x"), &row("1,a")).unwrap();
+        assert_eq!(log(), "epoch,x\n1,a\n");
+    }
+}

@@ -199,3 +199,95 @@ impl Schedule {
 fn anneal(from: f64, to: f64, done: f64) -> f64 {
     to + (from - to) / 2.0 * (1.0 + (PI * done).cos())
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use super::*;
+
+    #[derive(Deserialize)]
+    struct Golden {
+        peak: f64,
+        schedules: Vec<Case>,
+    }
+
+    #[derive(Deserialize)]
+    struct Case {
+        config: serde_json::Value,
+        steps_per_epoch: u64,
+        epochs: u64,
+        rates: Vec<f64>,
+    }
+
+    #[test]
+    fn every_rate_of_every_shape_equals_pytorchs() {
+        let golden: Golden = serde_json::from_str(include_str!("../../tests/golden/optim.json")).unwrap();
+        for Case { config: mut json, steps_per_epoch, epochs, rates } in golden.schedules {
+            // The reference has no warm-up where it names none.
+            json.as_object_mut().unwrap().entry("warmup_epochs").or_insert(0.0.into());
+            let config: ScheduleConfig = serde_json::from_value(json).unwrap();
+            let schedule = Schedule::new(&config, golden.peak, steps_per_epoch, epochs).unwrap();
+            assert_eq!(schedule.steps(), rates.len() as u64);
+            for (step, expected) in rates.iter().enumerate() {
+                let lr = schedule.lr(step as u64);
+                assert!(
+                    (lr - expected).abs() <= 1e-9 * golden.peak,
+                    "{config:?}: step {step}: {lr}, not {expected}"
+                );
+            }
+            assert_eq!(schedule.lr(u64::MAX), schedule.lr(schedule.steps() - 1));
+        }
+    }
+
+    #[test]
+    fn a_shorter_run_ends_as_low_as_the_planned_one() {
+        for kind in [Shape::Step, Shape::MultiStep, Shape::Cosine, Shape::OneCycle] {
+            let config =
+                ScheduleConfig { kind, milestones: vec![10, 50], every: 30, ..ScheduleConfig::default() };
+            let long = Schedule::new(&config, 1.0, 10, 100).unwrap();
+            let short = long.ending_at(200);
+            assert_eq!(short.steps(), 200);
+            let (end, planned) = (short.lr(199), long.lr(999));
+            assert!(end <= planned + 1e-4, "{kind:?}: {end} at the end, {planned} planned");
+            assert!(short.lr(100) <= long.lr(100) || kind == Shape::OneCycle, "{kind:?} falls sooner");
+            assert_eq!(long.ending_at(5000).steps(), 1000);
+        }
+    }
+
+    #[test]
+    fn the_shortest_runs_have_rates_too() {
+        for kind in [Shape::Constant, Shape::Step, Shape::Cosine, Shape::OneCycle] {
+            for (steps_per_epoch, epochs) in [(0, 0), (1, 1), (1, 2), (2, 1), (1, 3), (10, 1)] {
+                let config = ScheduleConfig { kind, warmup_epochs: 5.0, ..ScheduleConfig::default() };
+                let schedule = Schedule::new(&config, 0.1, steps_per_epoch, epochs).unwrap();
+                for step in 0..schedule.steps() + 2 {
+                    let lr = schedule.lr(step);
+                    assert!(
+                        (0.0..=0.1 + 1e-12).contains(&lr),
+                        "{kind:?} {steps_per_epoch}x{epochs}: {lr} at {step}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn values_out_of_range_are_named() {
+        type Change = fn(&mut ScheduleConfig);
+        let cases: [(&str, Change); 6] = [
+            ("schedule.warmup_epochs", |c| c.warmup_epochs = f64::NAN),
+            ("schedule.every", |c| c.every = 0),
+            ("schedule.factor", |c| c.factor = 1.5),
+            ("schedule.rise", |c| c.rise = 1.0),
+            ("schedule.milestones", |c| c.milestones = vec![3, 3]),
+            ("schedule.milestones", |c| c.kind = Shape::MultiStep),
+        ];
+        for (name, change) in cases {
+            let mut config = ScheduleConfig::default();
+            change(&mut config);
+            let error = Schedule::new(&config, 0.1, 1, 1).unwrap_err();
+            assert!(matches!(error, Error::Config(_)) && error.to_string().starts_with(name), "{error}");
+        }
+        assert!(Schedule::new(&ScheduleConfig::default(), f64::NAN, 1, 1).is_err());
+    }
+}

@@ -138,3 +138,17 @@ pub(super) fn sum_of_squares(values: &[f32]) -> f64 {
     let partial: Vec<f64> = values.par_chunks(CHUNK).map(chunk).collect();
     partial.iter().sum()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sum_of_squares_is_right_for_any_length() {
+        for length in [0, 1, 15, 16, 17, 1024, 1025, CHUNK, CHUNK + 1, 3 * CHUNK + 77] {
+            let values: Vec<f32> = (0..length).map(|i| ((i % 11) as f32 - 5.0) / 4.0).collect();
+            let expected: f64 = values.iter().map(|value| f64::from(*value).powi(2)).sum();
+            assert!((sum_of_squares(&values) - expected).abs() <= 1e-6 * expected, "{length}");
+        }
+    }
+}
