@@ -1,7 +1,7 @@
 //! The rules of the house, as tests: a rule is a test or it is deleted.
 //!
-//! Imports run one way, every job has the same files, `unsafe` lives in one room, presets parse, and the commands
-//! that the documents show exist.
+//! Imports run one way, every job has the same files, `unsafe` lives in one room, presets parse, the commands that the
+//! documents show exist, and the documents that commands print are described.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -480,10 +480,10 @@ fn commands_shown_in_the_documents_exist() {
                 path.push(word.clone());
                 page = help(&path).unwrap_or_else(|| panic!("{place}: `{shown}`: --help fails"));
             }
-            // A command that only groups others cannot be where the words end, unless a flag follows.
-            let next = words.get(path.len());
-            let wants_verb = page.contains("\nCommands:\n") && next.is_none_or(|word| !word.starts_with('-'));
-            assert!(!wants_verb, "{place}: `opticus {shown}`: {next:?} is not a command");
+            // After a command that groups others comes one of them, a flag, or nothing (the group is meant).
+            let next = words.get(path.len()).filter(|word| !word.starts_with('-'));
+            let unknown = next.filter(|_| page.contains("\nCommands:\n"));
+            assert!(unknown.is_none(), "{place}: `opticus {shown}`: {unknown:?} is not a command");
             for word in words.iter().skip(path.len()).filter(|w| w.starts_with('-') && w.len() > 1) {
                 let flag = word.split('=').next().unwrap_or(word);
                 let number = flag.trim_start_matches('-').starts_with(|c: char| c.is_ascii_digit());
@@ -508,4 +508,46 @@ fn the_command_scan_reads_blocks_and_inline_code() {
     assert!(!documents_flag("  -q, --quiet  Say less", "--qui"));
     assert!(lists_command("x\n\nCommands:\n  train  Learn\n\nOptions:\n  eval", "train"));
     assert!(!lists_command("x\n\nCommands:\n  train  Learn\n\nOptions:\n  eval", "eval"));
+}
+
+/// Rewrite `docs/schema` with `OPTICUS_BLESS=1 cargo test --test architecture schemas`.
+#[test]
+fn schemas_of_what_commands_print_are_in_the_documents() {
+    let folder = root().join("docs/schema");
+    let bless = std::env::var_os("OPTICUS_BLESS").is_some();
+    let mut known = BTreeSet::new();
+    for (name, schema) in opticus::cli::schemas() {
+        let file = folder.join(format!("{name}.json"));
+        let text = serde_json::to_string_pretty(&schema).unwrap() + "\n";
+        if bless {
+            std::fs::create_dir_all(&folder).unwrap();
+            std::fs::write(&file, &text).unwrap();
+        }
+        let found = std::fs::read_to_string(&file).unwrap_or_default();
+        assert_eq!(
+            found,
+            text,
+            "{} is stale: OPTICUS_BLESS=1 cargo test --test architecture",
+            file.display()
+        );
+        // Printed documents name their commands, so the command must be there.
+        let words: Vec<String> = name.split('-').map(str::to_owned).collect();
+        let page = help(&words).unwrap_or_else(|| panic!("{name}.json describes no command"));
+        assert!(page.contains("--json"), "opticus {} has no --json", words.join(" "));
+        known.insert(file);
+    }
+    for file in files_under(&folder, ".json") {
+        assert!(known.contains(&file), "{} describes no document", file.display());
+    }
+}
+
+#[test]
+fn presets_parse() {
+    let presets = files_under(&root().join("configs"), ".toml");
+    assert!(!presets.is_empty(), "configs/ holds no preset");
+    for preset in presets {
+        let draft = opticus::settings::Draft::from_file(&preset).unwrap();
+        let parsed = opticus::classify::config::TrainConfig::from_draft(draft);
+        assert!(parsed.is_ok(), "{}: {}", preset.display(), parsed.unwrap_err());
+    }
 }

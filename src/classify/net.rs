@@ -30,11 +30,8 @@ pub fn resolve(config: &TrainConfig, train: &Labelled) -> Result<(NetConfig, Pre
         ColorMode::Grey => ChannelOrder::Grey,
         ColorMode::Rgb => ChannelOrder::Rgb,
     };
-    let mut net = NetConfig::new(kind, train.classes().len(), channels.count(), Size::new(side, side));
+    let mut net = architecture(kind, train.classes().len(), channels.count(), side);
     net.dropout = config.net.dropout;
-    if kind.is_resnet() && side <= SMALL_STEM_UP_TO {
-        net.stem = Stem::Small;
-    }
     net.validate()?;
     let (mean, std) = dataset::channel_statistics(train)?;
     let fit = if config.input.stretch { Fit::Stretch } else { Fit::CenterCrop { resize_shorter: side } };
@@ -48,4 +45,13 @@ pub fn resolve(config: &TrainConfig, train: &Labelled) -> Result<(NetConfig, Pre
         scale: 1.0 / 255.0,
     };
     Ok((net, preprocessing))
+}
+
+/// The network of this kind for square pictures of this side, with the stem that suits them.
+pub fn architecture(kind: NetKind, classes: usize, channels: usize, side: u32) -> NetConfig {
+    let mut net = NetConfig::new(kind, classes, channels, Size::new(side, side));
+    if kind.is_resnet() && side <= SMALL_STEM_UP_TO {
+        net.stem = Stem::Small;
+    }
+    net
 }

@@ -1,5 +1,6 @@
 //! Words: flags, progress, exit status. The only room that prints.
 
+mod bench;
 mod classify;
 mod data;
 mod doctor;
@@ -9,6 +10,7 @@ mod machine;
 mod model;
 mod output;
 mod progress;
+mod schema;
 mod tour;
 
 use std::process::ExitCode;
@@ -16,6 +18,8 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::error::Error;
+
+pub use schema::schemas;
 
 /// Recognise and create images.
 #[derive(Debug, Parser)]
@@ -60,6 +64,9 @@ enum Job {
     Model(model::Verb),
     /// All jobs at work on pictures made on the spot, ending in one page worth showing.
     Tour(tour::TourArgs),
+    /// Throughput and memory on this machine.
+    #[command(subcommand)]
+    Bench(bench::Verb),
     /// What this machine offers, what of it is used, and whether it works.
     Doctor(doctor::DoctorArgs),
 }
@@ -96,6 +103,7 @@ fn run(cli: Cli) -> Result<(), Error> {
         Job::Data(args) => data::run(args, global.json),
         Job::Model(verb) => model::run(verb, &global),
         Job::Tour(args) => tour::run(&args, &global),
+        Job::Bench(verb) => bench::run(verb, &global),
         Job::Doctor(args) => doctor::run(args, &global),
     }
 }

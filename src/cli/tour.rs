@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use opticus_pixels::draw;
 
 use super::{Global, interrupt, output, progress};
+use crate::classify::Classifier;
 use crate::classify::config::TrainConfig;
 use crate::classify::dataset::{self, Parts};
 use crate::classify::explain::{Explainer, Faithfulness, Method};
 use crate::classify::metrics::ClassifyScores;
 use crate::classify::report::{key_figures, learning_section, mistakes_section, pictures_section};
 use crate::classify::training::{self, HEAT_OPACITY, Order, Show};
-use crate::classify::Classifier;
 use crate::data::synth::{Shapes, shapes};
 use crate::data::{Dataset, Format, Labelled};
 use crate::error::{Error, Result};
@@ -47,21 +47,27 @@ pub struct TourArgs {
 pub fn run(args: &TourArgs, global: &Global) -> Result<()> {
     files::create_folder(&args.out)?;
     let chapter = classification(&args.out, global)?;
-    let page = Page::new("A tour of Opticus")
-        .eyebrow("Opticus")
-        .lede(
-            "Everything on this page was made by one program in one run: it drew the pictures, trained a network \
+    let page = Page::new("A tour of Opticus").eyebrow("Opticus").lede(
+        "Everything on this page was made by one program in one run: it drew the pictures, trained a network \
              on them, measured it on pictures it had never seen, and asked it where it looked.",
-        );
+    );
     let page = chapter.tiles.into_iter().fold(page, Page::tile);
     let page = chapter.sections.into_iter().fold(page, Page::section);
-    let html = page.colophon(&format!("Made by `opticus tour`, version {}.", env!("CARGO_PKG_VERSION"))).render();
+    let html =
+        page.colophon(&format!("Made by `opticus tour`, version {}.", env!("CARGO_PKG_VERSION"))).render();
     let path = args.out.join("index.html");
     files::write_atomically(&path, |out| out.write_all(html.as_bytes()))?;
     if global.json {
-        return output::json(&serde_json::json!({ "page": path.display().to_string(), "top1": chapter.top1 }));
+        return output::json(
+            &serde_json::json!({ "page": path.display().to_string(), "top1": chapter.top1 }),
+        );
     }
-    output::line(&format!("top-1 {:.4} on {} unseen pictures; the tour's page: {}", chapter.top1, PICTURES[2], path.display()))
+    output::line(&format!(
+        "top-1 {:.4} on {} unseen pictures; the tour's page: {}",
+        chapter.top1,
+        PICTURES[2],
+        path.display()
+    ))
 }
 
 /// What a job adds to the page.
@@ -151,10 +157,11 @@ fn heat_section<D: Dataset<Target = usize>>(
         let label = classifier.classes().get(truth).cloned().unwrap_or_default();
         let verdict = if probability >= 0.5 { Verdict::Right } else { Verdict::Wrong };
         cards.push(
-            Card::new(enlarged(&picture)?)
-                .beside(enlarged(&overlay)?)
-                .verdict(verdict)
-                .guess(Guess { label, probability, truth: true }),
+            Card::new(enlarged(&picture)?).beside(enlarged(&overlay)?).verdict(verdict).guess(Guess {
+                label,
+                probability,
+                truth: true,
+            }),
         );
     }
     let mean = gained.iter().sum::<f64>() / gained.len().max(1) as f64;

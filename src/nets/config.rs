@@ -185,7 +185,7 @@ impl NetConfig {
         };
         match self.name {
             NetKind::SimpleCnn => simple_cnn::flattened(self).map(drop),
-            NetKind::SmallCnn => at_least(small_cnn::MIN_SIDE, "the max-pool after stage2"),
+            NetKind::SmallCnn => at_least(small_cnn::MIN_SIDE, "the max-pool of blocks.4"),
             NetKind::Vgg16 | NetKind::Vgg16Bn => at_least(vgg::MIN_SIDE, "the fifth max-pool"),
             NetKind::Squeezenet1_0 => at_least(squeezenet::MIN_SIDE, "the max-pool features.11"),
             // Padded throughout: any picture leaves at least one position.

@@ -92,30 +92,31 @@ class SimpleCnn(nn.Module):
         return self.dense2(F.relu(self.dense1(x)))
 
 
-class SmallStage(nn.Module):
-    def __init__(self, inputs, first, second):
+class SmallBlock(nn.Module):
+    def __init__(self, inputs, outputs):
         super().__init__()
-        self.conv1 = nn.Conv2d(inputs, first, 3, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(first)
-        self.conv2 = nn.Conv2d(first, second, 3, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(second)
+        self.conv = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
+        self.bn = nn.BatchNorm2d(outputs)
 
     def forward(self, x):
-        return F.relu(self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x))))))
+        return F.relu(self.bn(self.conv(x)))
 
 
 class SmallCnn(nn.Module):
     def __init__(self, channels, classes):
         super().__init__()
-        self.stage1 = SmallStage(channels, 16, 32)
-        self.stage2 = SmallStage(32, 48, 64)
-        self.stage3 = SmallStage(64, 96, 128)
+        widths = [channels, 16, 32, 32, 64, 64, 128]
+        self.blocks = nn.ModuleList(SmallBlock(i, o) for i, o in zip(widths, widths[1:]))
         self.fc = nn.Linear(128, classes)
 
     def maps(self, x):
-        first = self.stage1(x)
-        second = self.stage2(F.max_pool2d(first, 2))
-        return [first, second, self.stage3(F.max_pool2d(second, 2))]
+        maps = []
+        for index, block in enumerate(self.blocks):
+            x = block(x)
+            if index % 2 == 0:
+                maps.append(x)
+                x = F.max_pool2d(x, 2)
+        return maps + [x]
 
     def forward(self, x):
         return self.fc(self.maps(x)[-1].mean((2, 3)))
@@ -282,8 +283,8 @@ def trained():
     yield train(config("simple-cnn", 30, 28), SimpleCnn(3, 10, simple_flattened(30, 28)),
                 ["conv1.weight", "conv2.bias", "conv3.weight", "dense1.weight", "dense2.weight", "dense2.bias"], [])
     yield train(config("small-cnn", 28, 28, 1), SmallCnn(1, 10),
-                ["stage1.conv1.weight", "stage2.bn1.weight", "stage3.conv2.weight", "fc.weight"],
-                ["stage1.bn1.running_mean", "stage3.bn2.running_var"])
+                ["blocks.0.conv.weight", "blocks.2.bn.weight", "blocks.5.conv.weight", "fc.weight"],
+                ["blocks.0.bn.running_mean", "blocks.5.bn.running_var"])
     yield train(config("resnet18", 64, 64), tv.resnet18(num_classes=10),
                 ["conv1.weight", "bn1.weight", "bn1.bias", "layer2.0.downsample.0.weight", "layer3.1.conv1.weight", "layer4.1.bn2.weight", "fc.weight", "fc.bias"],
                 ["bn1.running_mean", "bn1.running_var", "layer4.1.bn2.running_mean", "layer4.1.bn2.running_var"])

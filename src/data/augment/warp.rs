@@ -64,30 +64,31 @@ impl Elastic {
 }
 
 /// A separable Gaussian of total weight 1, nothing beyond the edges.
-fn smooth(mut plane: Vec<f32>, size: Size, sigma: f64) -> Vec<f32> {
+fn smooth(plane: Vec<f32>, size: Size, sigma: f64) -> Vec<f32> {
     let (width, height) = (size.width as usize, size.height as usize);
     let radius = (3.0 * sigma).ceil() as usize;
     let weights: Vec<f64> = (0..=radius).map(|d| (-((d * d) as f64) / (2.0 * sigma * sigma)).exp()).collect();
     let total = weights[0] + 2.0 * weights[1..].iter().sum::<f64>();
     let kernel: Vec<f32> = weights.iter().map(|w| (w / total) as f32).collect();
-    let at = |d: usize| kernel[d];
-    let mut rows = vec![0f32; plane.len()];
-    for (from, to) in plane.chunks_exact(width).zip(rows.chunks_exact_mut(width)) {
-        for (x, value) in to.iter_mut().enumerate() {
-            let near = x.saturating_sub(radius)..(x + radius + 1).min(width);
-            *value = near.map(|i| from[i] * at(i.abs_diff(x))).sum();
+    // Whole rows at a time, in both directions, so that the compiler can use its vectors.
+    let add = |to: &mut [f32], from: &[f32], weight: f32| {
+        to.iter_mut().zip(from).for_each(|(to, from)| *to += weight * from);
+    };
+    let mut across = vec![0f32; plane.len()];
+    for (from, to) in plane.chunks_exact(width).zip(across.chunks_exact_mut(width)) {
+        add(to, from, kernel[0]);
+        for (d, weight) in kernel.iter().enumerate().take(width).skip(1) {
+            add(&mut to[d..], from, *weight);
+            add(to, &from[d..], *weight);
         }
     }
-    plane.fill(0.0);
-    for (y, to) in plane.chunks_exact_mut(width).enumerate() {
+    let mut both = vec![0f32; plane.len()];
+    for (y, to) in both.chunks_exact_mut(width).enumerate() {
         for i in y.saturating_sub(radius)..(y + radius + 1).min(height) {
-            let weight = at(i.abs_diff(y));
-            for (value, from) in to.iter_mut().zip(&rows[i * width..][..width]) {
-                *value += weight * from;
-            }
+            add(to, &across[i * width..][..width], kernel[i.abs_diff(y)]);
         }
     }
-    plane
+    both
 }
 
 /// The picture with every pixel taken from `map` (then moved by `field`), bilinear between four neighbours, as

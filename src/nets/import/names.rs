@@ -79,7 +79,7 @@ fn other_network(kind: NetKind, name: &str) -> Error {
 
 fn first_layer(kind: NetKind) -> &'static str {
     match kind {
-        NetKind::SmallCnn => "stage1.conv1.weight",
+        NetKind::SmallCnn => "blocks.0.conv.weight",
         NetKind::Vgg16 | NetKind::Vgg16Bn | NetKind::Squeezenet1_0 => "features.0.weight",
         NetKind::MobilenetV3Small | NetKind::MobilenetV3Large => "features.0.0.weight",
         _ => "conv1.weight",

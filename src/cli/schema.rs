@@ -1,0 +1,31 @@
+//! The JSON documents that commands print with `--json`, described for programs: `docs/schema/` holds these.
+
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+
+use super::{bench, classify, doctor, model};
+use crate::classify::metrics::ClassifyScores;
+use crate::data::{convert, inspect, synth};
+
+/// One schema a kind of document, by the name of its file: the command's words joined by dashes.
+pub fn schemas() -> Vec<(&'static str, Schema)> {
+    vec![
+        ("bench-classify", of::<bench::Table>()),
+        ("bench-infer", of::<bench::Timing>()),
+        ("bench-train", of::<bench::Timing>()),
+        ("classify-eval", of::<ClassifyScores>()),
+        ("classify-explain", of::<classify::Explanations>()),
+        ("classify-predict", of::<classify::Predictions>()),
+        ("classify-train", of::<classify::TrainResult>()),
+        ("data-convert", of::<convert::Converted>()),
+        ("data-inspect", of::<inspect::Inspection>()),
+        ("data-make", of::<synth::Written>()),
+        ("doctor", of::<doctor::Diagnosis>()),
+        ("model-info", of::<model::Info>()),
+    ]
+}
+
+/// Described as written, not as read: a field that may be left out of the document says so.
+fn of<T: JsonSchema>() -> Schema {
+    let settings = schemars::generate::SchemaSettings::default().for_serialize();
+    SchemaGenerator::new(settings).into_root_schema_for::<T>()
+}
