@@ -178,8 +178,11 @@ pub fn load(path: &Path) -> Result<Checkpoint> {
     })
 }
 
-/// Reads a checkpoint of `total` bytes.
-fn read(reader: &mut dyn Read, total: u64) -> Result<Checkpoint, Fault> {
+/// Reads a checkpoint of `total` bytes. The fault does not name the file.
+///
+/// # Errors
+/// [`Fault::Damaged`] saying what is wrong.
+pub fn read(reader: &mut dyn Read, total: u64) -> Result<Checkpoint, Fault> {
     let damaged = |what: &dyn std::fmt::Display| Fault::Damaged(format!("its document: {what}"));
     let header = file::read_header(reader, total)?;
     let text = header.metadata.get(KEY).ok_or_else(|| damaged(&"there is none of Opticus"))?;

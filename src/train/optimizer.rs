@@ -412,6 +412,15 @@ mod tests {
     }
 
     #[test]
+    fn weights_that_nobody_shares_are_changed_in_place() {
+        let layer = Layer::new(&Device::flex().autodiff());
+        let address = |layer: &Layer| Values::of(layer.weight.val()).as_slice().as_ptr();
+        let (before, gradients) = (address(&layer), layer.gradients(0));
+        let mut optimizer = Optimizer::new(OptimizerConfig::default()).unwrap();
+        assert_eq!(address(&optimizer.step(layer, &gradients, 0.1)), before);
+    }
+
+    #[test]
     fn a_clone_of_the_module_keeps_its_weights() {
         let layer = Layer::new(&Device::flex().autodiff());
         let before = layer.values();
