@@ -62,7 +62,8 @@ impl Made {
 fn first_file(folder: &Path) -> PathBuf {
     let mut entries: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).collect();
     entries.sort();
-    let first = entries.into_iter().find(|p| p.is_dir() || p.extension().is_some_and(|e| e == "png")).unwrap();
+    let first =
+        entries.into_iter().find(|p| p.is_dir() || p.extension().is_some_and(|e| e == "png")).unwrap();
     if first.is_dir() { first_file(&first) } else { first }
 }
 
@@ -72,9 +73,10 @@ fn made() -> &'static Made {
     static MADE: OnceLock<Made> = OnceLock::new();
     MADE.get_or_init(|| {
         let made = Made { folder: tempfile::tempdir().unwrap() };
-        json(&["data", "make", "shapes", "--out", text(&made.data()), "--count", "80", "--size", "28"]);
+        let data = made.data();
+        json(&["data", "make", "shapes", "--out", text(&data), "--count", "80", "--size", "28"]);
         let out = made.folder.path().join("run");
-        let train = ["classify", "train", "--data", text(&made.data()), "--out", text(&out), "--epochs", "1"];
+        let train = ["classify", "train", "--data", text(&data), "--out", text(&out), "--epochs", "1"];
         let result = json(&[&train[..], &NET, &["--val-split", "0.25", "--seed", "1"]].concat());
         assert_eq!(result["val"]["images"], 20);
         made
@@ -110,7 +112,8 @@ fn a_trained_model_predicts_evaluates_explains_and_leaves() {
     assert_eq!(confusion, 80);
 
     let heat = made.folder.path().join("heat");
-    let explained = json(&["classify", "explain", "--model", text(&model), "--out", text(&heat), text(&picture)]);
+    let explained =
+        json(&["classify", "explain", "--model", text(&model), "--out", text(&heat), text(&picture)]);
     assert!(Path::new(explained["explanations"][0]["overlay"].as_str().unwrap()).exists());
 
     let info = json(&["model", "info", text(&model)]);
@@ -126,7 +129,8 @@ fn a_trained_model_predicts_evaluates_explains_and_leaves() {
 
 /// A run with everything random in it: augmentation, dropout, averaged weights, mixup.
 fn train_arguments<'a>(data: &'a str, out: &'a str) -> Vec<&'a str> {
-    let mut arguments = vec!["classify", "train", "--data", data, "--out", out, "--epochs", "2", "--batch-size", "4"];
+    let mut arguments =
+        vec!["classify", "train", "--data", data, "--out", out, "--epochs", "2", "--batch-size", "4"];
     arguments.extend(NET);
     for set in ["augment.flip=0.5", "augment.affine.degrees=20", "augment.mix.mixup=0.2", "ema.decay=0.9"] {
         arguments.extend(["--set", set]);
@@ -189,7 +193,11 @@ fn data_that_cannot_be_used_is_refused_by_name() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
     let train = |data: &Path, status: i32, words: &[&str]| {
-        fails(&["classify", "train", "--data", text(data), "--out", text(&out), "--epochs", "1"], status, words);
+        fails(
+            &["classify", "train", "--data", text(data), "--out", text(&out), "--epochs", "1"],
+            status,
+            words,
+        );
         assert!(!out.join("best.safetensors").exists());
     };
     let at = |name: &str| folder.path().join(name);
@@ -291,26 +299,45 @@ fn wrong_words_are_usage_errors_with_a_remedy() {
     fails(&[&train[..], &["--net", "resnet19"]].concat(), 2, &["resnet18"]);
     fails(&[&train[..], &["--lr", "-1"]].concat(), 2, &["lr"]);
     fails(&[&train[..], &["--no-such-flag"]].concat(), 2, &["no-such-flag"]);
-    fails(&["classify", "predict", "--model", text(&model), text(&picture), "--device", "cuda:9"], 2, &["cpu"]);
+    fails(
+        &["classify", "predict", "--model", text(&model), text(&picture), "--device", "cuda:9"],
+        2,
+        &["cpu"],
+    );
     let heat = made.folder.path().join("heat2");
     let explain = ["classify", "explain", "--model", text(&model), "--out", text(&heat), text(&picture)];
     fails(&[&explain[..], &["--label", "sqare"]].concat(), 2, &["Did you mean `square`"]);
     fails(&["classify", "predict", "--model", text(&model), "no*such.png"], 1, &["no*such.png"]);
 }
 
-#[cfg(target_os = "linux")]
+/// A limit on the size of written files stands in for a full disk: both fail in the middle of a write.
+#[cfg(unix)]
 #[test]
 fn a_full_disk_leaves_nothing_half_written() {
     let made = made();
-    let model = made.model();
-    // /dev/full accepts no byte; a temporary sibling cannot be made there either. Both ways an error, no panic.
-    fails(&["model", "export", text(&model), "--to", "onnx", "--out", "/dev/full", "--overwrite"], 1, &["/dev/full"]);
+    let (model, folder) = (made.model(), tempfile::tempdir().unwrap());
+    let out = folder.path().join("out.onnx");
+    std::fs::write(&out, b"what was there before").unwrap();
+    // The trap leaves the signal ignored in the program, which then sees the error.
+    let script =
+        r#"trap "" XFSZ; ulimit -f 64; exec "$0" model export "$1" --to onnx --out "$2" --overwrite"#;
+    let output = Command::new("sh")
+        .args(["-c", script, env!("CARGO_BIN_EXE_opticus"), text(&model), text(&out)])
+        .output()
+        .unwrap();
+    let words = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{words}");
+    assert!(words.contains("out.onnx") && !words.contains("panicked"), "{words}");
+    assert_eq!(std::fs::read(&out).unwrap(), b"what was there before");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
 }
 
 #[test]
 fn pictures_that_break_decoders_break_nothing() {
     let shared = std::env::var_os("OPTICUS_SHARED_DATA").map(PathBuf::from);
-    let robust = shared.unwrap_or_else(|| concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/data").into()).join("robust");
+    let robust = shared
+        .unwrap_or_else(|| concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/data").into())
+        .join("robust");
     if !robust.exists() {
         println!("skipped: {} is not there", robust.display());
         return;

@@ -49,7 +49,7 @@ pub struct DataArgs {
     pub format: Option<crate::data::Format>,
     /// Part of the training pictures set aside to choose the best model, 0 to 1; by default 0.1 where the data
     /// set has no validation part of its own.
-    #[arg(long, value_name = "F")]
+    #[arg(long, value_name = "F", allow_negative_numbers = true)]
     pub val_split: Option<f64>,
     /// Seed of everything random: split, initial weights, order, augmentation, dropout.
     #[arg(long, value_name = "N")]
@@ -80,13 +80,13 @@ pub struct TrainArgs {
     #[arg(long, value_name = "N")]
     pub epochs: Option<u32>,
     /// Stop after this many minutes of training, if --epochs has not been reached.
-    #[arg(long, value_name = "M")]
+    #[arg(long, value_name = "M", allow_negative_numbers = true)]
     pub minutes: Option<f64>,
     /// Pictures a step.
     #[arg(long, value_name = "N")]
     pub batch_size: Option<usize>,
     /// Peak learning rate.
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
     pub lr: Option<f64>,
     /// Side of the square input, in pixels.
     #[arg(long, value_name = "N")]
