@@ -175,7 +175,7 @@ pub fn training_loader(
         // A last batch of one picture would give batch-norm a variance of zero.
         drop_last: pictures.len() > batch_size,
         seed: config.seed,
-        mix: config.augment.mix.clone(),
+        mix: config.augment.mix,
         ..LoaderOptions::default()
     };
     let (augment, preprocessing) = (config.augment.clone(), preprocessing.clone());

@@ -44,7 +44,6 @@ pub trait Backbone: Module {
 
 /// A network of any architecture, made by [`NetConfig::init`](super::NetConfig::init).
 #[derive(Clone, Debug)]
-#[expect(clippy::large_enum_variant, reason = "a process holds a few networks, not many")]
 pub enum Net {
     /// `simple-cnn`.
     SimpleCnn(SimpleCnn),

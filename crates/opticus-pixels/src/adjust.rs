@@ -163,7 +163,7 @@ pub fn equalize(image: &Image8) -> Image8 {
         let step = (total - last) / 255;
         let mut before = step / 2;
         std::array::from_fn(|v| {
-            let level = if step == 0 { v as u64 } else { before / step };
+            let level = before.checked_div(step).unwrap_or(v as u64);
             before += histogram[v];
             level.min(255) as u8
         })

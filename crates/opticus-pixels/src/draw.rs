@@ -5,6 +5,7 @@ use crate::image::Image8;
 
 /// The Turbo colour map (Mikhailov, "Turbo, An Improved Rainbow Colormap", 2019), by his published polynomial of
 /// degree five. `heat` is clipped to 0..=1.
+#[expect(clippy::excessive_precision, reason = "the coefficients as published")]
 pub fn turbo(heat: f32) -> [u8; 3] {
     const RED: [f32; 6] = [0.13572138, 4.61539260, -42.66032258, 132.13108234, -152.94239396, 59.28637943];
     const GREEN: [f32; 6] = [0.09140261, 2.19418839, 4.84296658, -14.18503333, 4.27729857, 2.82956604];
