@@ -52,7 +52,7 @@ pub struct NetSection {
 pub struct DataSection {
     /// Kind of data set.
     pub format: Format,
-    /// Part set aside where the data set has no validation part; `None`: [`DEFAULT_VAL_SPLIT`].
+    /// Part set aside where the data set has no validation part; `None`: [`DEFAULT_VAL_SPLIT`](super::dataset::DEFAULT_VAL_SPLIT).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub val_split: Option<f64>,
     /// What to do with a picture that cannot be read.

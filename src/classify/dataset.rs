@@ -69,7 +69,7 @@ fn color_for(config: &TrainConfig) -> Result<Option<ColorMode>> {
 }
 
 /// The side of the square input for these pictures: their median shorter side, at most
-/// [`LARGEST_AUTOMATIC_SIDE`], rounded down to a multiple of 4 and never below 28.
+/// 128, rounded down to a multiple of 4 and never below 28.
 pub fn automatic_side(pictures: &Labelled) -> u32 {
     let step = pictures.len().div_ceil(LOOKED_AT).max(1);
     let mut sides: Vec<u32> = (0..pictures.len())

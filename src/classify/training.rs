@@ -51,7 +51,7 @@ pub struct Trained {
     pub test: Option<ClassifyScores>,
 }
 
-/// Trains a classifier. See [`fit`] for what survives an interruption.
+/// Trains a classifier. See [`fit()`] for what survives an interruption.
 ///
 /// # Errors
 /// Whatever is wrong with data, configuration, disk or the course of training; see [`Error`].

@@ -91,7 +91,7 @@ pub struct Newest {
     pub damaged: Vec<String>,
 }
 
-/// Writes a checkpoint into `folder`, whole or not at all, and removes those before the last [`KEPT`].
+/// Writes a checkpoint into `folder`, whole or not at all, and removes those before the last two.
 ///
 /// # Errors
 /// [`Error::Io`] from the disk; the checkpoints already there stay.

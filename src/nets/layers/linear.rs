@@ -11,7 +11,7 @@ use crate::nets::onnx::{Graph, Value};
 pub struct Linear {
     /// [out, in].
     pub weight: Param<Tensor<2>>,
-    /// [out].
+    /// `[out]`.
     pub bias: Option<Param<Tensor<1>>>,
 }
 

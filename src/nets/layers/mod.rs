@@ -2,9 +2,9 @@
 //!
 //! | layer | state |
 //! |---|---|
-//! | [`Conv2d`] | `weight` [out, in / groups, kh, kw], `bias` [out] |
-//! | [`Linear`] | `weight` [out, in], `bias` [out] |
-//! | [`BatchNorm2d`] | `weight`, `bias`, `running_mean`, `running_var` [channels] |
+//! | [`Conv2d`] | `weight` `[out, in / groups, kh, kw]`, `bias` `[out]` |
+//! | [`Linear`] | `weight` `[out, in]`, `bias` `[out]` |
+//! | [`BatchNorm2d`] | `weight`, `bias`, `running_mean`, `running_var` `[channels]` |
 //!
 //! Whether a layer trains is told by two things together: its input lives on an autodiff device, and the layer
 //! has not been frozen (`Module::freeze`) or put into validation (`Module::valid`).
