@@ -4,16 +4,15 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use burn::tensor::Device;
-use opticus_pixels::{Image8, draw};
 use sha2::{Digest, Sha256};
 
 use super::config::TrainConfig;
 use super::dataset::{self, Parts, Pictures};
-use super::explain::{Explainer, Method};
+use super::explain::Explainer;
 use super::learner::{Batches, ClassifyLearner, Recipe};
-use super::metrics::{ClassifyScores, softmax};
+use super::metrics::ClassifyScores;
 use super::predict::{self, Classifier};
-use super::report::{Answer, DataSummary, LogRow, RunReport, Sight, run_report};
+use super::report::{self, Answer, DataSummary, ExplainedPictures, LogRow, RunReport, read_log, run_report};
 use crate::bundle::{self, Metric, Provenance};
 use crate::data::{Dataset, Loader};
 use crate::error::{Error, Result};
@@ -144,6 +143,7 @@ pub fn train_on(parts: Parts, name: &str, order: &Order<'_>, progress: &mut dyn 
         Some(((scores, answers), loader)) => (scores, answers, loader.dataset(), "test"),
         None => (&val, &val_answers, learner.val().dataset(), "validation"),
     };
+    let explainer = Explainer::new(classifier.net(), classifier.device());
     let page = run_report(&RunReport {
         title: &name_of(order.out),
         net: net_name,
@@ -152,7 +152,7 @@ pub fn train_on(parts: Parts, name: &str, order: &Order<'_>, progress: &mut dyn 
         log: &log_rows(folder.root())?,
         scores,
         answers,
-        sight: &Show { pictures, classifier: &classifier },
+        sight: &ExplainedPictures { pictures, explainer: &explainer, preprocessing: &preprocessing },
         data: &summary,
         configuration: &resolved,
         provenance: &[
@@ -172,12 +172,8 @@ pub fn answers(
     pictures: &Loader<Pictures>,
 ) -> Result<(ClassifyScores, Vec<Answer>)> {
     let mut all = Vec::new();
-    let (set, classes) = (pictures.dataset(), classifier.classes().len());
     let scores = predict::evaluate(classifier, pictures, |indices, logits| {
-        for (&index, row) in indices.iter().zip(logits.chunks_exact(classes)) {
-            let probabilities = softmax(row).into_iter().map(|p| p as f32).collect();
-            all.push(Answer { index, name: set.name(index), truth: set.target(index), probabilities });
-        }
+        all.extend(report::answers(pictures.dataset(), indices, logits));
     })?;
     Ok((scores, all))
 }
@@ -200,57 +196,10 @@ fn note_test(path: &Path, scores: &ClassifyScores) -> Result<()> {
 /// The log of a run folder as the report wants it.
 ///
 /// # Errors
-/// [`Error::Input`] if it cannot be read.
+/// [`Error::Io`] or [`Error::Input`] if it cannot be read.
 pub fn log_rows(folder: &Path) -> Result<Vec<LogRow>> {
     let path = folder.join("log.csv");
-    let damaged = |e: csv::Error| Error::Input(format!("{} cannot be read: {e}", path.display()));
-    let mut reader = csv::Reader::from_path(&path).map_err(damaged)?;
-    let columns = reader.headers().map_err(damaged)?.clone();
-    let mut before = 0.0;
-    let mut rows = Vec::new();
-    for record in reader.records() {
-        let record = record.map_err(damaged)?;
-        let value = |name: &str| -> Option<f64> {
-            columns.iter().position(|c| c == name).and_then(|i| record.get(i)?.parse().ok())
-        };
-        let until = value("seconds").unwrap_or(before);
-        rows.push(LogRow {
-            epoch: value("epoch").unwrap_or_default(),
-            train_loss: value("train_loss"),
-            train_top1: value("train_top1"),
-            val_loss: value("val_loss"),
-            val_top1: value("val_top1"),
-            lr: value("lr"),
-            seconds: Some((until - before).max(0.0)),
-        });
-        before = until;
-    }
-    Ok(rows)
-}
-
-/// Pictures for a report, with Grad-CAM heat where it is asked for.
-pub struct Show<'a> {
-    /// The measured pictures.
-    pub pictures: &'a Pictures,
-    /// The network whose heat is shown.
-    pub classifier: &'a Classifier,
-}
-
-impl Sight for Show<'_> {
-    fn picture(&self, index: usize) -> Result<Image8> {
-        self.pictures.load(index)
-    }
-
-    fn heat(&self, index: usize, class: usize) -> Result<Option<Image8>> {
-        let picture = self.classifier.preprocessing().geometry(&self.pictures.load(index)?);
-        let planes = self.classifier.preprocessing().normalize(&picture);
-        let heat = Explainer::new(self.classifier.net(), self.classifier.device()).explain(
-            &planes,
-            class,
-            Method::GradCam,
-        )?;
-        Ok(Some(draw::overlay_heat(&picture, &heat.values, HEAT_OPACITY)))
-    }
+    read_log(&std::fs::read_to_string(&path).map_err(|e| Error::io("read", &path, e))?)
 }
 
 /// The last part of a path, for titles.

@@ -15,8 +15,8 @@ use crate::classify::config::TrainConfig;
 use crate::classify::explain::{Explainer, Method};
 use crate::classify::metrics::{ClassifyScores, ranked};
 use crate::classify::predict::Label;
-use crate::classify::report::{DataSummary, RunReport, run_report};
-use crate::classify::training::{self, Order, Show};
+use crate::classify::report::{DataSummary, ExplainedPictures, RunReport, run_report};
+use crate::classify::training::{self, Order};
 use crate::classify::{Classifier, dataset};
 use crate::data::{self, Labelled, OnBad, OpenOptions};
 use crate::error::{Error, Result};
@@ -377,7 +377,11 @@ fn eval(args: &EvalArgs, global: &Global) -> Result<()> {
             log: &[],
             scores: &scores,
             answers: &answers,
-            sight: &Show { pictures: loader.dataset(), classifier: &classifier },
+            sight: &ExplainedPictures {
+                pictures: loader.dataset(),
+                explainer: &Explainer::new(classifier.net(), classifier.device()),
+                preprocessing: classifier.preprocessing(),
+            },
             data: &summary,
             configuration: "",
             provenance: &[],

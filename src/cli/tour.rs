@@ -10,8 +10,10 @@ use crate::classify::config::TrainConfig;
 use crate::classify::dataset::{self, Parts};
 use crate::classify::explain::{Explainer, Faithfulness, Method};
 use crate::classify::metrics::ClassifyScores;
-use crate::classify::report::{key_figures, learning_section, mistakes_section, pictures_section};
-use crate::classify::training::{self, HEAT_OPACITY, Order, Show};
+use crate::classify::report::{
+    ExplainedPictures, key_figures, learning_section, mistakes_section, pictures_section,
+};
+use crate::classify::training::{self, HEAT_OPACITY, Order};
 use crate::data::synth::{Shapes, shapes};
 use crate::data::{Dataset, Format, Labelled};
 use crate::error::{Error, Result};
@@ -107,7 +109,12 @@ fn classification(out: &Path, global: &Global) -> Result<Chapter> {
     let classifier = Classifier::load(run.join("best.safetensors"), &device)?;
     let loader = dataset::measuring_loader(unseen, classifier.preprocessing(), 64, 64)?;
     let (scores, answers) = training::answers(&classifier, &loader)?;
-    let show = Show { pictures: loader.dataset(), classifier: &classifier };
+    let explainer = Explainer::new(classifier.net(), classifier.device());
+    let show = ExplainedPictures {
+        pictures: loader.dataset(),
+        explainer: &explainer,
+        preprocessing: classifier.preprocessing(),
+    };
     let mut sections = vec![gallery];
     sections.extend(learning_section(&training::log_rows(&run)?));
     sections.push(heat_section(&classifier, loader.dataset(), &scores)?);
