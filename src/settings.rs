@@ -5,6 +5,7 @@
 
 use std::path::Path;
 
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
@@ -102,6 +103,27 @@ impl Draft {
             Error::Config(format!("configuration from {}: {message}{advice}", self.origin))
         })
     }
+}
+
+/// Every value of some settings under its dotted key, in the settings' own order.
+///
+/// # Errors
+/// [`Error::Config`] for a value that TOML cannot hold.
+pub fn flat(settings: &impl Serialize) -> Result<Vec<(String, Value)>> {
+    fn walk(prefix: &str, table: &Table, into: &mut Vec<(String, Value)>) {
+        for (key, value) in table {
+            let key = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
+            match value {
+                Value::Table(table) => walk(&key, table, into),
+                value => into.push((key, value.clone())),
+            }
+        }
+    }
+    let table = Table::try_from(settings)
+        .map_err(|e| Error::Config(format!("the configuration cannot be written as TOML: {e}")))?;
+    let mut values = Vec::new();
+    walk("", &table, &mut values);
+    Ok(values)
 }
 
 /// TOML errors span lines with a drawing of the place; an error is one paragraph.

@@ -310,6 +310,56 @@ fn wrong_words_are_usage_errors_with_a_remedy() {
     fails(&["classify", "predict", "--model", text(&model), "no*such.png"], 1, &["no*such.png"]);
 }
 
+#[cfg(unix)]
+#[test]
+fn files_without_permission_are_named() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    use std::os::unix::process::CommandExt;
+
+    let made = made();
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let mode = |path: &Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    mode(folder.path(), 0o755);
+    for (from, to) in [
+        (made.model(), "model.safetensors"),
+        (made.model(), "secret.safetensors"),
+        (made.picture(), "open.png"),
+        (made.picture(), "secret.png"),
+    ] {
+        std::fs::copy(from, at(to)).unwrap();
+        mode(&at(to), if to.starts_with("secret") { 0o000 } else { 0o644 });
+    }
+    // Permissions mean nothing to root, who therefore asks as nobody.
+    let root = std::fs::metadata(folder.path()).unwrap().uid() == 0;
+    let program = at("opticus");
+    std::fs::copy(env!("CARGO_BIN_EXE_opticus"), &program).unwrap();
+    let predict = |model: &str, picture: &str| {
+        let mut command = Command::new(&program);
+        if root {
+            command.uid(65_534);
+        }
+        let arguments = ["--threads", "2", "classify", "predict", "--model"];
+        command.args(arguments).args([at(model), at(picture)]).output()
+    };
+    match predict("model.safetensors", "open.png") {
+        Ok(output) if output.status.success() => {}
+        other => return eprintln!("skipped: the program cannot be run as nobody here: {other:?}"),
+    }
+    for (model, picture, named) in [
+        ("model.safetensors", "secret.png", "secret.png"),
+        ("secret.safetensors", "open.png", "secret.safetensors"),
+    ] {
+        let output = predict(model, picture).unwrap();
+        let words = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{words}");
+        assert!(words.contains(named) && words.to_lowercase().contains("permission"), "{words}");
+        assert!(!words.contains("panicked"), "{words}");
+    }
+}
+
 /// A limit on the size of written files stands in for a full disk: both fail in the middle of a write.
 #[cfg(unix)]
 #[test]

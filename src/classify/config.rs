@@ -1,12 +1,14 @@
 //! What a training run can be told, with defaults that suit a folder of photos on a CPU.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::data::augment::AugmentConfig;
 use crate::data::{Format, OnBad};
 use crate::error::{Error, Result};
 use crate::nets::NetKind;
-use crate::settings::Draft;
+use crate::settings::{self, Draft};
 use crate::train::{EmaConfig, FitConfig, OptimizerConfig, ScheduleConfig};
 
 /// Everything that decides a training run. Written, resolved, to the run folder's `config.toml`.
@@ -114,6 +116,34 @@ impl TrainConfig {
         Ok(config)
     }
 
+    /// The command that makes this configuration, as provenance: every value that is not the network's default.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if a value cannot be written as TOML.
+    pub fn command(&self) -> Result<String> {
+        let mut draft = Draft::new();
+        draft.set("net.name", self.net.name.clone())?;
+        let usual: BTreeMap<String, toml::Value> =
+            settings::flat(&Self::from_draft(draft)?)?.into_iter().collect();
+        let mut command = "classify train".to_owned();
+        for (key, value) in settings::flat(self)? {
+            let quoted =
+                |text: &str| match text.contains(|c: char| c.is_whitespace() || "[]{}\"'".contains(c)) {
+                    true => format!("'{text}'"),
+                    false => text.to_owned(),
+                };
+            match key.as_str() {
+                "net.name" => command += &format!(" --net {}", self.net.name),
+                "seed" => command += &format!(" --seed {value}"),
+                _ if usual.get(&key) != Some(&value) => {
+                    command += &format!(" --set {}", quoted(&format!("{key}={value}")));
+                }
+                _ => {}
+            }
+        }
+        Ok(command)
+    }
+
     /// # Errors
     /// [`Error::Config`] naming the value out of range.
     pub fn validate(&self) -> Result<()> {
@@ -137,3 +167,58 @@ const SIMPLE_CNN: [(&str, &str); 4] = [
     ("optimizer.epsilon", "1e-7"),
     ("optimizer.weight_decay", "0.0"),
 ];
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn the_command_of_a_configuration_makes_it_again() {
+        let mut draft = Draft::new();
+        for assignment in [
+            "net.name=simple-cnn",
+            "seed=7",
+            "optimizer.lr=3e-3",
+            "schedule.kind=one-cycle",
+            "augment.affine.degrees=5.0",
+            "augment.affine.scale=[0.9, 1.1]",
+            "data.val_split=0.2",
+            "input.size=32",
+        ] {
+            draft.set_text(assignment).unwrap();
+        }
+        let config = TrainConfig::from_draft(draft).unwrap();
+        let command = config.command().unwrap();
+        assert!(command.starts_with("classify train "), "{command}");
+
+        // Read back as a shell would split it.
+        let mut again = Draft::new();
+        let mut words = command.split_whitespace().skip(2).peekable();
+        while let Some(flag) = words.next() {
+            let mut value = words.next().unwrap().to_owned();
+            if value.starts_with('\'') {
+                while !value.ends_with('\'') {
+                    value = format!("{value} {}", words.next().unwrap());
+                }
+            }
+            let value = value.trim_matches('\'');
+            match flag {
+                "--net" => again.set_text(&format!("net.name={value}")).unwrap(),
+                "--seed" => again.set_text(&format!("seed={value}")).unwrap(),
+                "--set" => again.set_text(value).unwrap(),
+                other => panic!("{other}"),
+            }
+        }
+        assert_eq!(TrainConfig::from_draft(again).unwrap(), config, "{command}");
+    }
+
+    #[test]
+    fn a_default_configuration_needs_no_overrides() {
+        let mut draft = Draft::new();
+        draft.set_text("net.name=simple-cnn").unwrap();
+        let command = TrainConfig::from_draft(draft).unwrap().command().unwrap();
+        assert_eq!(command, "classify train --net simple-cnn --seed 0");
+    }
+}

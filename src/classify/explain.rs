@@ -174,7 +174,21 @@ impl Explainer {
         class: Option<usize>,
         method: Method,
     ) -> Result<Explanation> {
-        let planes = preprocessing.apply(image);
+        self.explain_seen(preprocessing, preprocessing.geometry(image), class, method)
+    }
+
+    /// The same for a picture that was already brought to the network's size: a crop must not be cropped again.
+    ///
+    /// # Errors
+    /// As [`explain`](Self::explain).
+    pub fn explain_seen(
+        &self,
+        preprocessing: &Preprocessing,
+        seen: Image8,
+        class: Option<usize>,
+        method: Method,
+    ) -> Result<Explanation> {
+        let planes = preprocessing.normalize(&seen);
         let probabilities = self.probabilities(&planes)?;
         let likeliest = || {
             (1..probabilities.len())
@@ -182,13 +196,8 @@ impl Explainer {
         };
         let class = class.unwrap_or_else(likeliest);
         check_class(class, probabilities.len())?;
-        Ok(Explanation {
-            seen: preprocessing.geometry(image),
-            class,
-            probability: probabilities[class],
-            method,
-            heat: self.explain(&planes, class, method)?,
-        })
+        let heat = self.explain(&planes, class, method)?;
+        Ok(Explanation { seen, class, probability: probabilities[class], method, heat })
     }
 
     /// Where the network finds what speaks for `class` in this preprocessed picture.

@@ -392,14 +392,15 @@ pub fn calibration_section(scores: &ClassifyScores) -> Section {
 /// What it learnt from.
 pub fn data_section(data: &DataSummary, scores: &ClassifyScores) -> Section {
     let train: u64 = data.train_counts.iter().sum();
-    let test = data.test.map(count).unwrap_or_else(|| "none".to_owned());
+    let some = |n: u64| if n > 0 { count(n) } else { String::new() };
     let facts = Facts::new()
         .fact("Data set", &data.name)
         .fact("Format", &data.format)
-        .fact("Training pictures", &count(train))
-        .fact("Validation pictures", &count(data.val))
-        .fact("Test pictures", &test)
-        .fact("Left out", &count(data.skipped.len() as u64))
+        .fact("Training pictures", &some(train))
+        .fact("Validation pictures", &some(data.val))
+        .fact("Test pictures", &some(data.test.unwrap_or(0)))
+        .fact("Pictures measured", &count(scores.images))
+        .fact("Left out", &some(data.skipped.len() as u64))
         .fact("Fingerprint", &data.fingerprint);
     let mut section = Section::new("Data");
     if data.train_counts.is_empty() {

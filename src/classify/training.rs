@@ -19,9 +19,6 @@ use crate::error::{Error, Result};
 use crate::nets::{Net, state};
 use crate::train::{Existing, Fitted, Progress, Run, RunFolder, Schedule, fit};
 
-/// How opaque the hottest place of a heat map is drawn.
-pub const HEAT_OPACITY: f32 = 0.65;
-
 /// What to train, to where.
 #[derive(Debug)]
 pub struct Order<'a> {
@@ -67,6 +64,7 @@ pub fn train_on(parts: Parts, name: &str, order: &Order<'_>, progress: &mut dyn 
     for skipped in &parts.skipped {
         progress.message(&format!("skipped {}: {}", skipped.name, skipped.reason));
     }
+    let command = config.command()?;
     let (net_config, preprocessing) = super::net::resolve(config, &parts.train)?;
     let fingerprint = parts.train.fingerprint()?;
     let resolved = toml::to_string_pretty(config)
@@ -103,7 +101,7 @@ pub fn train_on(parts: Parts, name: &str, order: &Order<'_>, progress: &mut dyn 
         classes: parts.train.classes().to_vec(),
         preprocessing: preprocessing.clone(),
         provenance: Provenance {
-            command: format!("classify train --net {}", config.net.name),
+            command: command.clone(),
             seed: Some(config.seed),
             data_fingerprint: fingerprint,
             product_version: env!("CARGO_PKG_VERSION").into(),
@@ -156,7 +154,7 @@ pub fn train_on(parts: Parts, name: &str, order: &Order<'_>, progress: &mut dyn 
         data: &summary,
         configuration: &resolved,
         provenance: &[
-            ("Command".into(), format!("opticus classify train --net {}", config.net.name)),
+            ("Command".into(), format!("opticus {command}")),
             ("Seed".into(), config.seed.to_string()),
             ("Data fingerprint".into(), summary.fingerprint.clone()),
             ("Version".into(), env!("CARGO_PKG_VERSION").into()),

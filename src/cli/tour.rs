@@ -2,18 +2,16 @@
 
 use std::path::{Path, PathBuf};
 
-use opticus_pixels::draw;
-
 use super::{Global, interrupt, output, progress};
 use crate::classify::Classifier;
 use crate::classify::config::TrainConfig;
 use crate::classify::dataset::{self, Parts};
-use crate::classify::explain::{Explainer, Faithfulness, Method};
+use crate::classify::explain::{Explainer, Method};
 use crate::classify::metrics::ClassifyScores;
 use crate::classify::report::{
     ExplainedPictures, key_figures, learning_section, mistakes_section, pictures_section,
 };
-use crate::classify::training::{self, HEAT_OPACITY, Order};
+use crate::classify::training::{self, Order};
 use crate::data::synth::{Shapes, shapes};
 use crate::data::{Dataset, Format, Labelled};
 use crate::error::{Error, Result};
@@ -153,22 +151,19 @@ fn heat_section<D: Dataset<Target = usize>>(
     let explainer = Explainer::new(classifier.net(), classifier.device());
     let (mut cards, mut gained) = (Vec::new(), Vec::new());
     for index in 0..EXPLAINED.min(pictures.len()) {
-        let picture = classifier.preprocessing().geometry(&pictures.load(index)?);
-        let planes = classifier.preprocessing().normalize(&picture);
-        let truth = pictures.target(index);
-        let probability = explainer.probabilities(&planes)?.get(truth).copied().unwrap_or_default();
-        let heat = explainer.explain(&planes, truth, Method::GradCam)?;
-        let measured: Faithfulness = explainer.faithfulness(&planes, &heat, truth, SEED)?;
-        gained.push(measured.deletion_gain());
-        let overlay = draw::overlay_heat(&picture, &heat.values, HEAT_OPACITY);
+        let (preprocessing, truth) = (classifier.preprocessing(), pictures.target(index));
+        let explained =
+            explainer.explain_picture(preprocessing, &pictures.load(index)?, Some(truth), Method::GradCam)?;
+        let planes = preprocessing.normalize(&explained.seen);
+        gained.push(explainer.faithfulness(&planes, &explained.heat, truth, SEED)?.deletion_gain());
+        let (picture, probability) = (&explained.seen, explained.probability);
         let label = classifier.classes().get(truth).cloned().unwrap_or_default();
         let verdict = if probability >= 0.5 { Verdict::Right } else { Verdict::Wrong };
         cards.push(
-            Card::new(enlarged(&picture)?).beside(enlarged(&overlay)?).verdict(verdict).guess(Guess {
-                label,
-                probability,
-                truth: true,
-            }),
+            Card::new(enlarged(picture)?)
+                .beside(shown(&explained.overlay(ENLARGED))?)
+                .verdict(verdict)
+                .guess(Guess { label, probability, truth: true }),
         );
     }
     let mean = gained.iter().sum::<f64>() / gained.len().max(1) as f64;
@@ -186,6 +181,9 @@ fn heat_section<D: Dataset<Target = usize>>(
 
 fn enlarged(picture: &opticus_pixels::Image8) -> Result<Picture> {
     use opticus_pixels::resize::{Filter, resize};
-    let big = resize(picture, opticus_pixels::Size::new(ENLARGED, ENLARGED), Filter::Nearest);
-    Picture::new(&big, "").map_err(|e| Error::Input(format!("cannot draw a picture of the tour: {e}")))
+    shown(&resize(picture, opticus_pixels::Size::new(ENLARGED, ENLARGED), Filter::Nearest))
+}
+
+fn shown(picture: &opticus_pixels::Image8) -> Result<Picture> {
+    Picture::new(picture, "").map_err(|e| Error::Input(format!("cannot draw a picture of the tour: {e}")))
 }

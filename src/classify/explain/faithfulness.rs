@@ -12,7 +12,7 @@ use crate::error::Result;
 /// Steps of a curve: each changes a twentieth of the pixels.
 const STEPS: usize = 20;
 /// Random orders that the heat is compared with.
-const RANDOM_ORDERS: u64 = 5;
+const RANDOM_ORDERS: u64 = 3;
 
 /// Probability of the class while pixels are changed.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -37,7 +37,7 @@ impl Curve {
 /// class falls, the better the heat, so a small area is good. *Insertion*: pixels, the hottest first, of the picture
 /// replace those of a heavily blurred one; a large area is good.
 ///
-/// Both are compared with the mean of five random heat maps. These are as coarse as the heat itself: scattered single
+/// Both are compared with the mean of three random heat maps. These are as coarse as the heat itself: scattered single
 /// pixels would destroy any picture at once and make every heat map look bad (or, inserted, good). Among pixels of
 /// equal heat the order follows such a random map, too.
 #[derive(Clone, Debug, PartialEq, Serialize)]

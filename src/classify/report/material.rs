@@ -35,13 +35,13 @@ pub fn answers(pictures: &dyn Dataset<Target = usize>, indices: &[usize], logits
     indices.iter().zip(rows).map(answer).collect()
 }
 
-/// The pictures of a data set, explained by Grad-CAM.
+/// The pictures of a data set, as the network saw them, explained by Grad-CAM.
 pub struct ExplainedPictures<'a> {
-    /// The pictures.
+    /// The pictures, already brought to the network's size.
     pub pictures: &'a dyn Dataset<Target = usize>,
     /// Who explains them.
     pub explainer: &'a Explainer,
-    /// How they are brought to the network.
+    /// How their samples become the network's numbers.
     pub preprocessing: &'a Preprocessing,
 }
 
@@ -51,9 +51,9 @@ impl Sight for ExplainedPictures<'_> {
     }
 
     fn heat(&self, index: usize, class: usize) -> Result<Option<Image8>> {
-        let image = self.pictures.load(index)?;
+        let seen = self.pictures.load(index)?;
         let explanation =
-            self.explainer.explain_picture(self.preprocessing, &image, Some(class), Method::GradCam)?;
+            self.explainer.explain_seen(self.preprocessing, seen, Some(class), Method::GradCam)?;
         Ok(Some(explanation.overlay(OVERLAY)))
     }
 }
