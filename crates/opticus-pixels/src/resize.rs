@@ -1,13 +1,13 @@
-//! Resampling and cropping, as Pillow and torchvision do them.
+//! Resampling, cropping and mirroring, as Pillow and torchvision do them.
 
 use fast_image_resize as fir;
 use serde::{Deserialize, Serialize};
 
-use crate::geometry::Size;
+use crate::geometry::{Placement, Size};
 use crate::image::Image8;
 
 /// Resampling filter; all but nearest widen when shrinking, so that nothing aliases (as Pillow's do).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Filter {
     /// The nearest sample.
@@ -21,47 +21,56 @@ pub enum Filter {
     Lanczos3,
 }
 
-/// The picture at another size.
+/// The picture at another size: Pillow's `Image.resize`, equal for [`Filter::Nearest`] and within one level for the
+/// others. Colours of a translucent picture are weighted by their alpha, as there.
+///
+/// # Panics
+/// If the picture's data does not fit its size.
 pub fn resize(image: &Image8, size: Size, filter: Filter) -> Image8 {
-    if image.size == size {
-        return image.clone();
-    }
-    let kind = match image.channels {
-        1 => fir::PixelType::U8,
-        3 => fir::PixelType::U8x3,
-        _ => fir::PixelType::U8x4,
+    resample(image, size, &Part { x: 0, y: 0, size }, filter)
+}
+
+/// The picture scaled and laid into its frame, in one step: only what the frame shows is computed, so that a ribbon
+/// of 1×60,000 pixels costs no more than its middle. Where the frame reaches beyond the picture it has the level
+/// `fill`, in every channel.
+///
+/// # Panics
+/// If the picture's data does not fit its size.
+pub fn place(image: &Image8, placement: &Placement, filter: Filter, fill: u8) -> Image8 {
+    let Placement { scaled, frame, x, y, .. } = *placement;
+    // Along one side: where what is seen begins in the frame and in the scaled picture, and its length.
+    let seen = |offset: i64, have: u32, want: u32| {
+        let (from, to) = (offset.max(0), (offset + i64::from(have)).min(i64::from(want)));
+        (from, (from - offset) as u32, (to - from).max(0) as u32)
     };
-    let algorithm = match filter {
-        Filter::Nearest => fir::ResizeAlg::Nearest,
-        Filter::Bilinear => fir::ResizeAlg::Convolution(fir::FilterType::Bilinear),
-        Filter::Bicubic => fir::ResizeAlg::Convolution(fir::FilterType::CatmullRom),
-        Filter::Lanczos3 => fir::ResizeAlg::Convolution(fir::FilterType::Lanczos3),
+    let (left, part_x, width) = seen(x, scaled.width, frame.width);
+    let (top, part_y, height) = seen(y, scaled.height, frame.height);
+    let part = Part { x: part_x, y: part_y, size: Size::new(width, height) };
+    let visible = match part.size.area() {
+        0 => Image8 { size: part.size, channels: image.channels, data: Vec::new() },
+        _ => resample(image, scaled, &part, filter),
     };
-    let mut out = fir::images::Image::new(size.width, size.height, kind);
-    let source = fir::images::ImageRef::new(image.size.width, image.size.height, &image.data, kind);
-    if let Ok(source) = source {
-        let options = fir::ResizeOptions::new().resize_alg(algorithm);
-        let _ = fir::Resizer::new().resize(&source, &mut out, &options);
-    }
-    Image8 { size, channels: image.channels, data: out.into_vec() }
+    if visible.size == frame { visible } else { window(&visible, -left, -top, frame, fill) }
 }
 
 /// The part of a picture whose top left corner is (`x`, `y`); black where it lies outside.
 pub fn crop(image: &Image8, x: i64, y: i64, size: Size) -> Image8 {
+    window(image, x, y, size, 0)
+}
+
+fn window(image: &Image8, x: i64, y: i64, size: Size, fill: u8) -> Image8 {
     let c = image.channels;
-    let mut data = vec![0u8; size.area() as usize * c];
+    let mut data = vec![fill; size.area() as usize * c];
     let (w, h) = (i64::from(image.size.width), i64::from(image.size.height));
-    let (x0, x1) = (x.max(0), (x + i64::from(size.width)).min(w));
-    if x0 < x1 {
-        for (row, out) in data.chunks_exact_mut(size.width as usize * c).enumerate() {
-            let sy = y + row as i64;
-            if sy < 0 || sy >= h {
-                continue;
-            }
-            let from = ((sy * w + x0) as usize) * c;
-            let length = (x1 - x0) as usize * c;
-            let to = (x0 - x) as usize * c;
-            out[to..to + length].copy_from_slice(&image.data[from..from + length]);
+    let (x0, x1) = (x.max(0), x.saturating_add(i64::from(size.width)).min(w));
+    let (y0, y1) = (y.max(0), y.saturating_add(i64::from(size.height)).min(h));
+    if x0 < x1 && y0 < y1 {
+        let length = (x1 - x0) as usize * c;
+        let from = image.data.chunks_exact(w as usize * c).skip(y0 as usize).take((y1 - y0) as usize);
+        let to = data.chunks_exact_mut(size.width as usize * c).skip((y0 - y) as usize);
+        let (source, target) = (x0 as usize * c, (x0 - x) as usize * c);
+        for (from, to) in from.zip(to) {
+            to[target..target + length].copy_from_slice(&from[source..source + length]);
         }
     }
     Image8 { size, channels: c, data }
@@ -69,12 +78,196 @@ pub fn crop(image: &Image8, x: i64, y: i64, size: Size) -> Image8 {
 
 /// Mirrored left to right.
 pub fn flip_horizontal(image: &Image8) -> Image8 {
-    let row = image.size.width as usize * image.channels;
-    let mut data = Vec::with_capacity(image.data.len());
-    for line in image.data.chunks_exact(row) {
-        for pixel in line.chunks_exact(image.channels).rev() {
-            data.extend_from_slice(pixel);
+    fn mirrored<const C: usize>(image: &Image8) -> Vec<u8> {
+        let row = image.size.width as usize * C;
+        let mut data = vec![0; image.data.len()];
+        for (from, to) in image.data.chunks_exact(row.max(1)).zip(data.chunks_exact_mut(row.max(1))) {
+            let (from, to) = (from.as_chunks::<C>().0, to.as_chunks_mut::<C>().0);
+            for (from, to) in from.iter().rev().zip(to) {
+                *to = *from;
+            }
+        }
+        data
+    }
+    let data = match image.channels {
+        1 => mirrored::<1>(image),
+        3 => mirrored::<3>(image),
+        _ => mirrored::<4>(image),
+    };
+    Image8 { data, ..*image }
+}
+
+/// A part of the scaled picture, in its pixels.
+struct Part {
+    x: u32,
+    y: u32,
+    size: Size,
+}
+
+/// A part of what the picture is when scaled to `scaled`.
+fn resample(image: &Image8, scaled: Size, part: &Part, filter: Filter) -> Image8 {
+    let have = image.size;
+    assert_eq!(
+        image.data.len() as u64,
+        have.area() * image.channels as u64,
+        "the data of a picture of {have:?}"
+    );
+    let channels = image.channels;
+    if part.size.area() == 0 || have.area() == 0 {
+        return Image8 { size: part.size, channels, data: vec![0; part.size.area() as usize * channels] };
+    }
+    if scaled == have {
+        return crop(image, i64::from(part.x), i64::from(part.y), part.size);
+    }
+    let data = match (filter, channels) {
+        (Filter::Nearest, _) => nearest(image, scaled, part),
+        (_, 4) => {
+            let opaque = Image8 { data: with_alpha(&image.data, multiplied), ..*image };
+            with_alpha(&convolved(&opaque, scaled, part, filter), divided)
+        }
+        _ => convolved(image, scaled, part, filter),
+    };
+    Image8 { size: part.size, channels, data }
+}
+
+/// The sample in which each result's middle lies.
+fn nearest(image: &Image8, scaled: Size, part: &Part) -> Vec<u8> {
+    let c = image.channels;
+    let columns = nearest_places(image.size.width, scaled.width, part.x, part.size.width);
+    let rows = nearest_places(image.size.height, scaled.height, part.y, part.size.height);
+    let row = image.size.width as usize * c;
+    let mut data = Vec::with_capacity(columns.len() * rows.len() * c);
+    for y in rows {
+        let line = &image.data[y * row..][..row];
+        for x in &columns {
+            data.extend_from_slice(&line[x * c..][..c]);
         }
     }
-    Image8 { data, ..*image }
+    data
+}
+
+fn nearest_places(have: u32, scaled: u32, first: u32, count: u32) -> Vec<usize> {
+    // Pillow sums up the step; where a middle falls on an edge the sum's rounding decides, so we sum too, except
+    // over a length that no picture has.
+    const LONGEST_SUM: u32 = 1 << 20;
+    let step = f64::from(have) / f64::from(scaled);
+    let mut place = step * 0.5;
+    if first > LONGEST_SUM {
+        place += step * f64::from(first);
+    } else {
+        (0..first).for_each(|_| place += step);
+    }
+    (0..count)
+        .map(|_| {
+            let at = place as usize;
+            place += step;
+            at.min(have as usize - 1)
+        })
+        .collect()
+}
+
+/// The two passes of a separable filter, rounded to 8 bits between them.
+///
+/// The columns come first, as in Pillow: cubic and windowed sinc overshoot at edges and are clipped there, so that
+/// the order shows.
+fn convolved(image: &Image8, scaled: Size, part: &Part, filter: Filter) -> Vec<u8> {
+    let Size { width, height } = image.size;
+    let across = Span::new(width, scaled.width, part.x, part.size.width);
+    let down = Span::new(height, scaled.height, part.y, part.size.height);
+    // The first pass needs only the rows that the second one looks at.
+    let (first, last) = down.looked_at(filter);
+    let row = width as usize * image.channels;
+    let rows = &image.data[first as usize * row..last as usize * row];
+    let had = Size::new(width, last - first);
+    let narrow = Size::new(part.size.width, had.height);
+    let crop = [across.from, 0.0, across.length, f64::from(had.height)];
+    let between = pass(rows, had, narrow, crop, image.channels, filter);
+    let crop = [0.0, down.from - f64::from(first), f64::from(narrow.width), down.length];
+    pass(&between, narrow, part.size, crop, image.channels, filter)
+}
+
+/// What a part of a scaled side covers of the side as it is.
+struct Span {
+    have: u32,
+    from: f64,
+    length: f64,
+    /// Samples to one scaled one.
+    scale: f64,
+}
+
+impl Span {
+    fn new(have: u32, scaled: u32, first: u32, count: u32) -> Self {
+        let at = |x: u64| (x as f64 * f64::from(have)) / f64::from(scaled);
+        let from = at(u64::from(first));
+        let to = at(u64::from(first) + u64::from(count)).min(f64::from(have));
+        Self { have, from, length: to - from, scale: f64::from(have) / f64::from(scaled) }
+    }
+
+    /// The first sample that the filter looks at, and the one behind the last.
+    fn looked_at(&self, filter: Filter) -> (u32, u32) {
+        let support = match filter {
+            Filter::Nearest => 0.0,
+            Filter::Bilinear => 1.0,
+            Filter::Bicubic => 2.0,
+            Filter::Lanczos3 => 3.0,
+        };
+        // Two more, so that no rounding of the library's cuts a kernel short.
+        let reach = support * self.scale.max(1.0) + 2.0;
+        let first = (self.from - reach).floor().max(0.0) as u32;
+        (first, ((self.from + self.length + reach).ceil() as u32).min(self.have))
+    }
+}
+
+/// One pass: `crop` (left, top, width, height) of a picture to another size. One of the two sides stays.
+fn pass(data: &[u8], have: Size, want: Size, crop: [f64; 4], channels: usize, filter: Filter) -> Vec<u8> {
+    let [left, top, width, height] = crop;
+    let kind = match channels {
+        1 => fir::PixelType::U8,
+        3 => fir::PixelType::U8x3,
+        _ => fir::PixelType::U8x4,
+    };
+    let filter = match filter {
+        Filter::Nearest | Filter::Bilinear => fir::FilterType::Bilinear,
+        Filter::Bicubic => fir::FilterType::CatmullRom,
+        Filter::Lanczos3 => fir::FilterType::Lanczos3,
+    };
+    let options = fir::ResizeOptions::new()
+        .resize_alg(fir::ResizeAlg::Convolution(filter))
+        .crop(left, top, width, height)
+        .use_alpha(false);
+    let mut out = fir::images::Image::new(want.width, want.height, kind);
+    // The library refuses data shorter than its size, unequal kinds, and a crop that begins or ends beyond the
+    // picture. `resample` has checked the first; `Span` begins below `have`, and `to - from` with `to <= have` cannot
+    // round to more than `have` when `from` is added again, `have` being an integer below 2^32.
+    let done =
+        fir::images::ImageRef::new(have.width, have.height, data, kind).map_err(|e| e.to_string()).and_then(
+            |source| fir::Resizer::new().resize(&source, &mut out, &options).map_err(|e| e.to_string()),
+        );
+    if let Err(error) = done {
+        unreachable!("{have:?} to {want:?} of {crop:?}: {error}");
+    }
+    out.into_vec()
+}
+
+/// Changes the colours of RGBA pixels by their alpha.
+fn with_alpha(data: &[u8], change: impl Fn(u8, u8) -> u8) -> Vec<u8> {
+    let mut data = data.to_vec();
+    for [r, g, b, alpha] in data.as_chunks_mut::<4>().0 {
+        [*r, *g, *b] = [*r, *g, *b].map(|colour| change(colour, *alpha));
+    }
+    data
+}
+
+/// Pillow's `RGBA` to `RGBa`.
+fn multiplied(colour: u8, alpha: u8) -> u8 {
+    let product = u32::from(colour) * u32::from(alpha) + 128;
+    (((product >> 8) + product) >> 8) as u8
+}
+
+/// Pillow's `RGBa` to `RGBA`.
+fn divided(colour: u8, alpha: u8) -> u8 {
+    match alpha {
+        0 | 255 => colour,
+        _ => (255 * u32::from(colour) / u32::from(alpha)).min(255) as u8,
+    }
 }

@@ -25,13 +25,13 @@ impl ColorMode {
     }
 }
 
-pub(super) fn to_image8(picture: &DynamicImage, mode: ColorMode) -> Image8 {
+pub(super) fn into_image8(picture: DynamicImage, mode: ColorMode) -> Image8 {
     let size = Size::new(picture.width(), picture.height());
     let image = |channels, data| Image8 { size, channels, data };
     let native = match picture {
-        DynamicImage::ImageLuma8(p) => image(1, p.as_raw().clone()),
-        DynamicImage::ImageRgb8(p) => image(3, p.as_raw().clone()),
-        DynamicImage::ImageRgba8(p) => image(4, p.as_raw().clone()),
+        DynamicImage::ImageLuma8(p) => image(1, p.into_raw()),
+        DynamicImage::ImageRgb8(p) => image(3, p.into_raw()),
+        DynamicImage::ImageRgba8(p) => image(4, p.into_raw()),
         DynamicImage::ImageLumaA8(p) => image(1, p.as_raw().iter().copied().step_by(2).collect()),
         DynamicImage::ImageLuma16(p) => image(1, p.as_raw().iter().map(|v| eight(*v)).collect()),
         DynamicImage::ImageLumaA16(p) => image(1, p.as_raw().iter().step_by(2).map(|v| eight(*v)).collect()),

@@ -4,23 +4,28 @@
 //! [`Limits`] before memory is asked for; a truncated file is an error, not a half-grey picture; a decoder's own
 //! panic is contained and reported as damage. EXIF orientation is always applied.
 
+mod contain;
 mod convert;
 pub(crate) use convert::luma;
+mod encode;
 mod error;
+mod gif;
 mod jpeg;
 mod probe;
 
 use std::io::{Cursor, Read};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-use ::image::codecs::{bmp::BmpDecoder, gif::GifDecoder, jpeg::JpegDecoder, png::PngDecoder};
+use ::image::codecs::{bmp::BmpDecoder, jpeg::JpegDecoder, png::PngDecoder};
 use ::image::codecs::{tiff::TiffDecoder, webp::WebPDecoder};
 use ::image::metadata::Orientation;
 use ::image::{DynamicImage, ImageDecoder};
 
+use contain::contained;
 pub use convert::ColorMode;
+pub use encode::{encode_jpeg, encode_png};
 pub use error::CodecError;
+use gif::FirstFrame;
 pub use probe::{Probe, probe, probe_file};
 
 use crate::geometry::Size;
@@ -129,8 +134,17 @@ impl Decoded {
 
     /// The picture with 8 bits a channel, as Pillow's `convert("L")` and `convert("RGB")` give it: alpha is dropped,
     /// grey is ITU-R 601 luma.
+    ///
+    /// Pictures of 16 bits a channel go to the nearest level (`v / 257`, as libpng's `png_set_scale_16`). Pillow clips
+    /// 16-bit grey at 255, which leaves nothing of most pictures, and cuts 16-bit colour to the high byte, up to one
+    /// level lower.
     pub fn to_image8(&self, mode: ColorMode) -> Image8 {
-        convert::to_image8(&self.picture, mode)
+        self.clone().into_image8(mode)
+    }
+
+    /// As [`Decoded::to_image8`], without a copy where the picture already has 8 bits and that mode.
+    pub fn into_image8(self, mode: ColorMode) -> Image8 {
+        convert::into_image8(self.picture, mode)
     }
 }
 
@@ -152,34 +166,13 @@ pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Decoded, CodecError> {
         jpeg::check_complete(bytes)?;
     }
     contained(|| {
-        let mut decoder = Decoder::open(bytes, format)?;
+        let mut decoder = Decoder::open(bytes, format, limits)?;
         decoder.check(limits)?;
         let orientation = decoder.orientation();
         let mut picture = decoder.decode(limits)?;
         picture.apply_orientation(orientation);
         Ok(Decoded { format, picture })
     })
-}
-
-/// PNG bytes of a picture; lossless.
-///
-/// # Errors
-/// [`CodecError::Unsupported`] for a picture whose data does not fit its size.
-pub fn encode_png(image: &Image8) -> Result<Vec<u8>, CodecError> {
-    let color = match image.channels {
-        1 => ::image::ExtendedColorType::L8,
-        3 => ::image::ExtendedColorType::Rgb8,
-        4 => ::image::ExtendedColorType::Rgba8,
-        n => return Err(CodecError::Unsupported(format!("a picture of {n} channels; it has 1, 3 or 4"))),
-    };
-    if image.data.len() as u64 != image.size.area() * image.channels as u64 {
-        return Err(CodecError::Unsupported("a picture whose data does not fit its size".into()));
-    }
-    let mut bytes = Vec::new();
-    let encoder = ::image::codecs::png::PngEncoder::new(&mut bytes);
-    ::image::ImageEncoder::write_image(encoder, &image.data, image.size.width, image.size.height, color)
-        .map_err(CodecError::from_image)?;
-    Ok(bytes)
 }
 
 /// Reads a file within the limit on its size.
@@ -193,24 +186,18 @@ fn read(path: &Path, limits: &Limits) -> Result<Vec<u8>, CodecError> {
     Ok(bytes)
 }
 
-/// Runs a decoder so that its panic, which a hostile file may provoke, is an error like any other.
-fn contained<T>(decode: impl FnOnce() -> Result<T, CodecError>) -> Result<T, CodecError> {
-    catch_unwind(AssertUnwindSafe(decode))
-        .unwrap_or_else(|_| Err(CodecError::Damaged("its decoder gave up on it".into())))
-}
-
 /// One of the decoders, behind the questions we ask of all.
 struct Decoder<'a>(Box<dyn ImageDecoder + 'a>);
 
 impl<'a> Decoder<'a> {
-    fn open(bytes: &'a [u8], format: Format) -> Result<Self, CodecError> {
+    fn open(bytes: &'a [u8], format: Format, limits: &Limits) -> Result<Self, CodecError> {
         let reader = Cursor::new(bytes);
         let decoder: ::image::ImageResult<Box<dyn ImageDecoder + 'a>> = match format {
             Format::Jpeg => JpegDecoder::new(reader).map(|d| Box::new(d) as _),
             Format::Png => PngDecoder::new(reader).map(|d| Box::new(d) as _),
             Format::Webp => WebPDecoder::new(reader).map(|d| Box::new(d) as _),
             Format::Bmp => BmpDecoder::new(reader).map(|d| Box::new(d) as _),
-            Format::Gif => GifDecoder::new(reader).map(|d| Box::new(d) as _),
+            Format::Gif => FirstFrame::open(bytes, limits.max_bytes).map(|d| Box::new(d) as _),
             Format::Tiff => TiffDecoder::new(reader).map(|d| Box::new(d) as _),
         };
         decoder.map(Self).map_err(CodecError::from_image)

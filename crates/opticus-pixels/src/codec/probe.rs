@@ -42,7 +42,7 @@ pub fn probe_file(path: &Path, limits: &Limits) -> Result<Probe, CodecError> {
 pub fn probe(bytes: &[u8], limits: &Limits) -> Result<Probe, CodecError> {
     let format = Format::sniff(bytes).ok_or_else(|| CodecError::unrecognised(bytes))?;
     contained(|| {
-        let mut decoder = Decoder::open(bytes, format)?;
+        let mut decoder = Decoder::open(bytes, format, limits)?;
         decoder.check(limits)?;
         let stored = decoder.0.original_color_type();
         let cmyk = format == Format::Jpeg && jpeg_components(bytes) == Some(4)
