@@ -1,8 +1,12 @@
 //! Resampling, cropping and mirroring, as Pillow and torchvision do them.
 
-use fast_image_resize as fir;
+mod separable;
+
+use std::f64::consts::PI;
+
 use serde::{Deserialize, Serialize};
 
+use self::separable::{Axis, Kernel, Rows};
 use crate::geometry::{Placement, Size};
 use crate::image::Image8;
 
@@ -21,8 +25,8 @@ pub enum Filter {
     Lanczos3,
 }
 
-/// The picture at another size: Pillow's `Image.resize`, equal for [`Filter::Nearest`] and within one level for the
-/// others. Colours of a translucent picture are weighted by their alpha, as there.
+/// The picture at another size: Pillow's `Image.resize`, to the bit. Colours of a translucent picture are weighted by
+/// their alpha, as there.
 ///
 /// # Panics
 /// If the picture's data does not fit its size.
@@ -166,87 +170,45 @@ fn nearest_places(have: u32, scaled: u32, first: u32, count: u32) -> Vec<usize> 
         .collect()
 }
 
-/// The two passes of a separable filter, rounded to 8 bits between them.
-///
-/// The columns come first, as in Pillow: cubic and windowed sinc overshoot at edges and are clipped there, so that
-/// the order shows.
+/// A separable filter.
 fn convolved(image: &Image8, scaled: Size, part: &Part, filter: Filter) -> Vec<u8> {
-    let Size { width, height } = image.size;
-    let across = Span::new(width, scaled.width, part.x, part.size.width);
-    let down = Span::new(height, scaled.height, part.y, part.size.height);
-    // The first pass needs only the rows that the second one looks at.
-    let (first, last) = down.looked_at(filter);
-    let row = width as usize * image.channels;
-    let rows = &image.data[first as usize * row..last as usize * row];
-    let had = Size::new(width, last - first);
-    let narrow = Size::new(part.size.width, had.height);
-    let crop = [across.from, 0.0, across.length, f64::from(had.height)];
-    let between = pass(rows, had, narrow, crop, image.channels, filter);
-    let crop = [0.0, down.from - f64::from(first), f64::from(narrow.width), down.length];
-    pass(&between, narrow, part.size, crop, image.channels, filter)
-}
-
-/// What a part of a scaled side covers of the side as it is.
-struct Span {
-    have: u32,
-    from: f64,
-    length: f64,
-    /// Samples to one scaled one.
-    scale: f64,
-}
-
-impl Span {
-    fn new(have: u32, scaled: u32, first: u32, count: u32) -> Self {
-        let at = |x: u64| (x as f64 * f64::from(have)) / f64::from(scaled);
-        let from = at(u64::from(first));
-        let to = at(u64::from(first) + u64::from(count)).min(f64::from(have));
-        Self { have, from, length: to - from, scale: f64::from(have) / f64::from(scaled) }
-    }
-
-    /// The first sample that the filter looks at, and the one behind the last.
-    fn looked_at(&self, filter: Filter) -> (u32, u32) {
-        let support = match filter {
-            Filter::Nearest => 0.0,
-            Filter::Bilinear => 1.0,
-            Filter::Bicubic => 2.0,
-            Filter::Lanczos3 => 3.0,
-        };
-        // Two more, so that no rounding of the library's cuts a kernel short.
-        let reach = support * self.scale.max(1.0) + 2.0;
-        let first = (self.from - reach).floor().max(0.0) as u32;
-        (first, ((self.from + self.length + reach).ceil() as u32).min(self.have))
-    }
-}
-
-/// One pass: `crop` (left, top, width, height) of a picture to another size. One of the two sides stays.
-fn pass(data: &[u8], have: Size, want: Size, crop: [f64; 4], channels: usize, filter: Filter) -> Vec<u8> {
-    let [left, top, width, height] = crop;
-    let kind = match channels {
-        1 => fir::PixelType::U8,
-        3 => fir::PixelType::U8x3,
-        _ => fir::PixelType::U8x4,
+    let kernel = match filter {
+        Filter::Nearest | Filter::Bilinear => Kernel { support: 1.0, value: triangle },
+        Filter::Bicubic => Kernel { support: 2.0, value: keys },
+        Filter::Lanczos3 => Kernel { support: 3.0, value: lanczos },
     };
-    let filter = match filter {
-        Filter::Nearest | Filter::Bilinear => fir::FilterType::Bilinear,
-        Filter::Bicubic => fir::FilterType::CatmullRom,
-        Filter::Lanczos3 => fir::FilterType::Lanczos3,
+    let source = Rows {
+        data: &image.data,
+        width: image.size.width as usize,
+        height: image.size.height as usize,
+        channels: image.channels,
     };
-    let options = fir::ResizeOptions::new()
-        .resize_alg(fir::ResizeAlg::Convolution(filter))
-        .crop(left, top, width, height)
-        .use_alpha(false);
-    let mut out = fir::images::Image::new(want.width, want.height, kind);
-    // The library refuses data shorter than its size, unequal kinds, and a crop that begins or ends beyond the
-    // picture. `resample` has checked the first; `Span` begins below `have`, and `to - from` with `to <= have` cannot
-    // round to more than `have` when `from` is added again, `have` being an integer below 2^32.
-    let done =
-        fir::images::ImageRef::new(have.width, have.height, data, kind).map_err(|e| e.to_string()).and_then(
-            |source| fir::Resizer::new().resize(&source, &mut out, &options).map_err(|e| e.to_string()),
-        );
-    if let Err(error) = done {
-        unreachable!("{have:?} to {want:?} of {crop:?}: {error}");
+    let axis = |scaled: u32, first: u32, length: u32| Axis {
+        scaled: scaled as usize,
+        window: first as usize..first as usize + length as usize,
+    };
+    let across = axis(scaled.width, part.x, part.size.width);
+    let down = axis(scaled.height, part.y, part.size.height);
+    separable::resample(&source, &across, &down, &kernel)
+}
+
+fn triangle(x: f64) -> f64 {
+    (1.0 - x.abs()).max(0.0)
+}
+
+/// Keys 1981, eq. 4, with a = -1/2.
+fn keys(x: f64) -> f64 {
+    const A: f64 = -0.5;
+    match x.abs() {
+        x if x < 1.0 => ((A + 2.0) * x - (A + 3.0)) * x * x + 1.0,
+        x if x < 2.0 => (((x - 5.0) * x + 8.0) * x - 4.0) * A,
+        _ => 0.0,
     }
-    out.into_vec()
+}
+
+fn lanczos(x: f64) -> f64 {
+    let sinc = |x: f64| if x == 0.0 { 1.0 } else { (x * PI).sin() / (x * PI) };
+    if (-3.0..3.0).contains(&x) { sinc(x) * sinc(x / 3.0) } else { 0.0 }
 }
 
 /// Changes the colours of RGBA pixels by their alpha.
