@@ -1,6 +1,7 @@
 //! Resampling, cropping and mirroring, as Pillow and torchvision do them.
 
-use fast_image_resize as fir;
+mod passes;
+
 use serde::{Deserialize, Serialize};
 
 use crate::geometry::{Placement, Size};
@@ -21,8 +22,7 @@ pub enum Filter {
     Lanczos3,
 }
 
-/// The picture at another size: Pillow's `Image.resize`, equal for [`Filter::Nearest`] and within one level for the
-/// others. Colours of a translucent picture are weighted by their alpha, as there.
+/// The picture at another size: Pillow's `Image.resize`, to the bit. Colours of a translucent picture are weighted by their alpha, as there.
 ///
 /// # Panics
 /// If the picture's data does not fit its size.
@@ -132,15 +132,23 @@ fn resample(image: &Image8, scaled: Size, part: &Part, filter: Filter) -> Image8
 
 /// The sample in which each result's middle lies.
 fn nearest(image: &Image8, scaled: Size, part: &Part) -> Vec<u8> {
-    let c = image.channels;
+    match image.channels {
+        1 => nearest_of::<1>(image, scaled, part),
+        3 => nearest_of::<3>(image, scaled, part),
+        _ => nearest_of::<4>(image, scaled, part),
+    }
+}
+
+fn nearest_of<const C: usize>(image: &Image8, scaled: Size, part: &Part) -> Vec<u8> {
     let columns = nearest_places(image.size.width, scaled.width, part.x, part.size.width);
     let rows = nearest_places(image.size.height, scaled.height, part.y, part.size.height);
-    let row = image.size.width as usize * c;
-    let mut data = Vec::with_capacity(columns.len() * rows.len() * c);
-    for y in rows {
-        let line = &image.data[y * row..][..row];
-        for x in &columns {
-            data.extend_from_slice(&line[x * c..][..c]);
+    let pixels = image.data.as_chunks::<C>().0;
+    let width = image.size.width as usize;
+    let mut data = vec![0; columns.len() * rows.len() * C];
+    for (y, out) in rows.iter().zip(data.chunks_exact_mut(columns.len() * C)) {
+        let line = &pixels[y * width..][..width];
+        for (out, x) in out.as_chunks_mut::<C>().0.iter_mut().zip(&columns) {
+            *out = line[*x];
         }
     }
     data
@@ -168,22 +176,33 @@ fn nearest_places(have: u32, scaled: u32, first: u32, count: u32) -> Vec<usize> 
 
 /// The two passes of a separable filter, rounded to 8 bits between them.
 ///
-/// The columns come first, as in Pillow: cubic and windowed sinc overshoot at edges and are clipped there, so that
-/// the order shows.
+/// The columns come first, as in Pillow: cubic and windowed sinc overshoot at edges and are clipped there, so that the
+/// order shows.
 fn convolved(image: &Image8, scaled: Size, part: &Part, filter: Filter) -> Vec<u8> {
     let Size { width, height } = image.size;
-    let across = Span::new(width, scaled.width, part.x, part.size.width);
     let down = Span::new(height, scaled.height, part.y, part.size.height);
     // The first pass needs only the rows that the second one looks at.
     let (first, last) = down.looked_at(filter);
-    let row = width as usize * image.channels;
-    let rows = &image.data[first as usize * row..last as usize * row];
-    let had = Size::new(width, last - first);
-    let narrow = Size::new(part.size.width, had.height);
-    let crop = [across.from, 0.0, across.length, f64::from(had.height)];
-    let between = pass(rows, had, narrow, crop, image.channels, filter);
-    let crop = [0.0, down.from - f64::from(first), f64::from(narrow.width), down.length];
-    pass(&between, narrow, part.size, crop, image.channels, filter)
+    let between = if scaled.width == width {
+        let window = Size::new(part.size.width, last - first);
+        crop(image, i64::from(part.x), i64::from(first), window).data
+    } else {
+        let row = width as usize * image.channels;
+        let across = Span::new(width, scaled.width, part.x, part.size.width);
+        let rows = &image.data[first as usize * row..last as usize * row];
+        match image.channels {
+            1 => passes::columns::<1>(rows, &across, part.size.width, filter),
+            3 => passes::columns::<3>(rows, &across, part.size.width, filter),
+            _ => passes::columns::<4>(rows, &across, part.size.width, filter),
+        }
+    };
+    let row = part.size.width as usize * image.channels;
+    if scaled.height == height {
+        let from = (part.y - first) as usize * row;
+        return between[from..from + part.size.height as usize * row].to_vec();
+    }
+    let down = Span { have: last - first, from: down.from - f64::from(first), ..down };
+    passes::rows(&between, row, &down, part.size.height, filter)
 }
 
 /// What a part of a scaled side covers of the side as it is.
@@ -205,48 +224,11 @@ impl Span {
 
     /// The first sample that the filter looks at, and the one behind the last.
     fn looked_at(&self, filter: Filter) -> (u32, u32) {
-        let support = match filter {
-            Filter::Nearest => 0.0,
-            Filter::Bilinear => 1.0,
-            Filter::Bicubic => 2.0,
-            Filter::Lanczos3 => 3.0,
-        };
-        // Two more, so that no rounding of the library's cuts a kernel short.
-        let reach = support * self.scale.max(1.0) + 2.0;
+        // Two more, so that no rounding cuts a kernel short.
+        let reach = filter.support() * self.scale.max(1.0) + 2.0;
         let first = (self.from - reach).floor().max(0.0) as u32;
         (first, ((self.from + self.length + reach).ceil() as u32).min(self.have))
     }
-}
-
-/// One pass: `crop` (left, top, width, height) of a picture to another size. One of the two sides stays.
-fn pass(data: &[u8], have: Size, want: Size, crop: [f64; 4], channels: usize, filter: Filter) -> Vec<u8> {
-    let [left, top, width, height] = crop;
-    let kind = match channels {
-        1 => fir::PixelType::U8,
-        3 => fir::PixelType::U8x3,
-        _ => fir::PixelType::U8x4,
-    };
-    let filter = match filter {
-        Filter::Nearest | Filter::Bilinear => fir::FilterType::Bilinear,
-        Filter::Bicubic => fir::FilterType::CatmullRom,
-        Filter::Lanczos3 => fir::FilterType::Lanczos3,
-    };
-    let options = fir::ResizeOptions::new()
-        .resize_alg(fir::ResizeAlg::Convolution(filter))
-        .crop(left, top, width, height)
-        .use_alpha(false);
-    let mut out = fir::images::Image::new(want.width, want.height, kind);
-    // The library refuses data shorter than its size, unequal kinds, and a crop that begins or ends beyond the
-    // picture. `resample` has checked the first; `Span` begins below `have`, and `to - from` with `to <= have` cannot
-    // round to more than `have` when `from` is added again, `have` being an integer below 2^32.
-    let done =
-        fir::images::ImageRef::new(have.width, have.height, data, kind).map_err(|e| e.to_string()).and_then(
-            |source| fir::Resizer::new().resize(&source, &mut out, &options).map_err(|e| e.to_string()),
-        );
-    if let Err(error) = done {
-        unreachable!("{have:?} to {want:?} of {crop:?}: {error}");
-    }
-    out.into_vec()
 }
 
 /// Changes the colours of RGBA pixels by their alpha.
