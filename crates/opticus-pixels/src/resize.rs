@@ -1,8 +1,6 @@
 //! Resampling, cropping and mirroring, as Pillow and torchvision do them.
 
-mod separable;
-
-use std::f64::consts::PI;
+mod passes;
 
 use serde::{Deserialize, Serialize};
 
@@ -25,8 +23,7 @@ pub enum Filter {
     Lanczos3,
 }
 
-/// The picture at another size: Pillow's `Image.resize`, to the bit. Colours of a translucent picture are weighted by
-/// their alpha, as there.
+/// The picture at another size: Pillow's `Image.resize`, to the bit. Colours of a translucent picture are weighted by their alpha, as there.
 ///
 /// # Panics
 /// If the picture's data does not fit its size.
@@ -136,15 +133,23 @@ fn resample(image: &Image8, scaled: Size, part: &Part, filter: Filter) -> Image8
 
 /// The sample in which each result's middle lies.
 fn nearest(image: &Image8, scaled: Size, part: &Part) -> Vec<u8> {
-    let c = image.channels;
+    match image.channels {
+        1 => nearest_of::<1>(image, scaled, part),
+        3 => nearest_of::<3>(image, scaled, part),
+        _ => nearest_of::<4>(image, scaled, part),
+    }
+}
+
+fn nearest_of<const C: usize>(image: &Image8, scaled: Size, part: &Part) -> Vec<u8> {
     let columns = nearest_places(image.size.width, scaled.width, part.x, part.size.width);
     let rows = nearest_places(image.size.height, scaled.height, part.y, part.size.height);
-    let row = image.size.width as usize * c;
-    let mut data = Vec::with_capacity(columns.len() * rows.len() * c);
-    for y in rows {
-        let line = &image.data[y * row..][..row];
-        for x in &columns {
-            data.extend_from_slice(&line[x * c..][..c]);
+    let pixels = image.data.as_chunks::<C>().0;
+    let width = image.size.width as usize;
+    let mut data = vec![0; columns.len() * rows.len() * C];
+    for (y, out) in rows.iter().zip(data.chunks_exact_mut(columns.len() * C)) {
+        let line = &pixels[y * width..][..width];
+        for (out, x) in out.as_chunks_mut::<C>().0.iter_mut().zip(&columns) {
+            *out = line[*x];
         }
     }
     data
@@ -170,45 +175,61 @@ fn nearest_places(have: u32, scaled: u32, first: u32, count: u32) -> Vec<usize> 
         .collect()
 }
 
-/// A separable filter.
+/// The two passes of a separable filter, rounded to 8 bits between them.
+///
+/// The columns come first, as in Pillow: cubic and windowed sinc overshoot at edges and are clipped there, so that the
+/// order shows.
 fn convolved(image: &Image8, scaled: Size, part: &Part, filter: Filter) -> Vec<u8> {
-    let kernel = match filter {
-        Filter::Nearest | Filter::Bilinear => Kernel { support: 1.0, value: triangle },
-        Filter::Bicubic => Kernel { support: 2.0, value: keys },
-        Filter::Lanczos3 => Kernel { support: 3.0, value: lanczos },
+    let Size { width, height } = image.size;
+    let down = Span::new(height, scaled.height, part.y, part.size.height);
+    // The first pass needs only the rows that the second one looks at.
+    let (first, last) = down.looked_at(filter);
+    let between = if scaled.width == width {
+        let window = Size::new(part.size.width, last - first);
+        crop(image, i64::from(part.x), i64::from(first), window).data
+    } else {
+        let row = width as usize * image.channels;
+        let across = Span::new(width, scaled.width, part.x, part.size.width);
+        let rows = &image.data[first as usize * row..last as usize * row];
+        match image.channels {
+            1 => passes::columns::<1>(rows, &across, part.size.width, filter),
+            3 => passes::columns::<3>(rows, &across, part.size.width, filter),
+            _ => passes::columns::<4>(rows, &across, part.size.width, filter),
+        }
     };
-    let source = Rows {
-        data: &image.data,
-        width: image.size.width as usize,
-        height: image.size.height as usize,
-        channels: image.channels,
-    };
-    let axis = |scaled: u32, first: u32, length: u32| Axis {
-        scaled: scaled as usize,
-        window: first as usize..first as usize + length as usize,
-    };
-    let across = axis(scaled.width, part.x, part.size.width);
-    let down = axis(scaled.height, part.y, part.size.height);
-    separable::resample(&source, &across, &down, &kernel)
-}
-
-fn triangle(x: f64) -> f64 {
-    (1.0 - x.abs()).max(0.0)
-}
-
-/// Keys 1981, eq. 4, with a = -1/2.
-fn keys(x: f64) -> f64 {
-    const A: f64 = -0.5;
-    match x.abs() {
-        x if x < 1.0 => ((A + 2.0) * x - (A + 3.0)) * x * x + 1.0,
-        x if x < 2.0 => (((x - 5.0) * x + 8.0) * x - 4.0) * A,
-        _ => 0.0,
+    let row = part.size.width as usize * image.channels;
+    if scaled.height == height {
+        let from = (part.y - first) as usize * row;
+        return between[from..from + part.size.height as usize * row].to_vec();
     }
+    let down = Span { have: last - first, from: down.from - f64::from(first), ..down };
+    passes::rows(&between, row, &down, part.size.height, filter)
 }
 
-fn lanczos(x: f64) -> f64 {
-    let sinc = |x: f64| if x == 0.0 { 1.0 } else { (x * PI).sin() / (x * PI) };
-    if (-3.0..3.0).contains(&x) { sinc(x) * sinc(x / 3.0) } else { 0.0 }
+/// What a part of a scaled side covers of the side as it is.
+struct Span {
+    have: u32,
+    from: f64,
+    length: f64,
+    /// Samples to one scaled one.
+    scale: f64,
+}
+
+impl Span {
+    fn new(have: u32, scaled: u32, first: u32, count: u32) -> Self {
+        let at = |x: u64| (x as f64 * f64::from(have)) / f64::from(scaled);
+        let from = at(u64::from(first));
+        let to = at(u64::from(first) + u64::from(count)).min(f64::from(have));
+        Self { have, from, length: to - from, scale: f64::from(have) / f64::from(scaled) }
+    }
+
+    /// The first sample that the filter looks at, and the one behind the last.
+    fn looked_at(&self, filter: Filter) -> (u32, u32) {
+        // Two more, so that no rounding cuts a kernel short.
+        let reach = filter.support() * self.scale.max(1.0) + 2.0;
+        let first = (self.from - reach).floor().max(0.0) as u32;
+        (first, ((self.from + self.length + reach).ceil() as u32).min(self.have))
+    }
 }
 
 /// Changes the colours of RGBA pixels by their alpha.

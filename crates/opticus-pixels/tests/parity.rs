@@ -130,15 +130,15 @@ struct Resized {
 }
 
 #[test]
-fn resizing_is_pillows_to_the_bit() {
+fn resizing_is_pillows() {
     for case in json::<Vec<Resized>>("resize.json") {
         let (image, size) = (case.source.image(), Size::new(case.width, case.height));
         assert_eq!(case.results.len(), 4);
         for (filter, expected) in &case.results {
             let result = resize(&image, size, *filter);
             assert_eq!((result.size, result.channels), (size, image.channels));
-            let expected = Image8 { data: hex(expected), ..result };
-            assert_eq!(result.data, expected.data, "{:?} to {size:?}, {filter:?}", image.size);
+            let far = farthest(&result.data, &hex(expected));
+            assert!(far == 0, "{:?} to {size:?}, {filter:?}: {far} levels", image.size);
         }
     }
 }
@@ -165,7 +165,8 @@ fn fitting_is_torchvisions_and_ultralytics() {
             };
             let result = preprocessing.geometry(&image);
             assert_eq!(result.size, preprocessing.size);
-            assert_eq!(result.data, hex(expected), "{:?}, {preprocessing:?}", image.size);
+            let far = farthest(&result.data, &hex(expected));
+            assert!(far == 0, "{:?}, {preprocessing:?}: {far} levels", image.size);
         }
     }
 }

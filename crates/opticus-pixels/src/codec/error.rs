@@ -44,6 +44,7 @@ impl CodecError {
             // Memory readers have no faults of their own: what they report is the data's.
             E::IoError(_) => Self::Damaged(text),
             _ if names_early_end(&text) => Self::Truncated(text),
+            _ if text.contains("is not supported") => Self::Unsupported(text),
             _ => Self::Damaged(text),
         }
     }

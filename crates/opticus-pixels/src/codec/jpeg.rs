@@ -12,7 +12,7 @@ pub(super) fn check_complete(bytes: &[u8]) -> Result<(), CodecError> {
     let mut scans = 0;
     loop {
         // Between segments there may be fill bytes; anything else before a marker is skipped as decoders do.
-        let Some(skip) = bytes.get(at..).and_then(|rest| rest.iter().position(|b| *b == 0xff)) else {
+        let Some(skip) = bytes.get(at..).and_then(|rest| memchr::memchr(0xff, rest)) else {
             return cut(if scans == 0 { "its headers end too early" } else { "its end marker is missing" });
         };
         at += skip;

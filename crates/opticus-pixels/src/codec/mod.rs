@@ -142,6 +142,11 @@ impl Decoded {
         self.clone().into_image8(mode)
     }
 
+    /// The picture with 8 bits a channel and its alpha, which is not multiplied in; 255 where the file has none.
+    pub fn into_rgba(self) -> Image8 {
+        Image8 { size: self.size(), channels: 4, data: self.picture.into_rgba8().into_raw() }
+    }
+
     /// As [`Decoded::to_image8`], without a copy where the picture already has 8 bits and that mode.
     pub fn into_image8(self, mode: ColorMode) -> Image8 {
         convert::into_image8(self.picture, mode)
