@@ -4,7 +4,6 @@ mod passes;
 
 use serde::{Deserialize, Serialize};
 
-use self::separable::{Axis, Kernel, Rows};
 use crate::geometry::{Placement, Size};
 use crate::image::Image8;
 
