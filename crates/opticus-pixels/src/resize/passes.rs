@@ -13,11 +13,8 @@ const PRECISION: u32 = 32 - 8 - 2;
 /// Where every sum begins, so that it is rounded to the nearest.
 const HALF: i32 = 1 << (PRECISION - 1);
 
-/// Samples of a row summed together in the second pass; four registers of eight.
+/// Samples summed together; four registers of eight.
 const LANES: usize = 32;
-
-/// Samples summed together in the first pass.
-const WOVEN: usize = 16;
 
 #[inline(always)]
 fn level(sum: i32) -> u8 {
@@ -91,30 +88,27 @@ impl<const C: usize> WithSimd for Columns<'_, C> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
         let Self { data, out, width, count, weights } = self;
-        let mut from = vec![[0; WOVEN]; width / C];
-        let mut to = vec![[0; WOVEN]; count / C];
-        let together = WOVEN / C;
+        let mut from = vec![0; width / C * LANES];
+        let mut to = vec![[0; LANES]; count / C];
+        let together = LANES / C;
         // The last rows may be fewer: what is left in the other lanes is computed and not looked at.
         for (lines, out) in data.chunks(width * together).zip(out.chunks_mut(count * together)) {
             for (i, line) in lines.chunks_exact(width).enumerate() {
-                for (woven, pixel) in from.iter_mut().zip(line.as_chunks::<C>().0) {
-                    woven[i * C..][..C].copy_from_slice(pixel);
+                let woven = from.as_chunks_mut::<LANES>().0;
+                for (woven, pixel) in woven.iter_mut().zip(line.as_chunks::<C>().0) {
+                    for c in 0..C {
+                        woven[(i * C + c) % LANES] = pixel[c];
+                    }
                 }
             }
             for (to, (first, weights)) in to.iter_mut().zip(weights.iter()) {
-                let mut sums = [HALF; WOVEN];
-                for (woven, weight) in from[first..].iter().zip(weights) {
-                    for (sum, sample) in sums.iter_mut().zip(woven) {
-                        *sum += i32::from(*sample) * weight;
-                    }
-                }
-                for (to, sum) in to.iter_mut().zip(sums) {
-                    *to = level(sum);
-                }
+                *to = weighed(&from, first * LANES, LANES, weights);
             }
             for (i, line) in out.chunks_exact_mut(count).enumerate() {
                 for (pixel, woven) in line.as_chunks_mut::<C>().0.iter_mut().zip(&to) {
-                    pixel.copy_from_slice(&woven[i * C..][..C]);
+                    for c in 0..C {
+                        pixel[c] = woven[(i * C + c) % LANES];
+                    }
                 }
             }
         }
@@ -149,25 +143,33 @@ impl WithSimd for Rows<'_> {
     }
 }
 
+/// The weighted sums of [`LANES`] samples each, which lie `stride` apart from `at` on.
+#[inline(always)]
+fn weighed(data: &[u8], mut at: usize, stride: usize, weights: &[i32]) -> [u8; LANES] {
+    let mut sums = [HALF; LANES];
+    // Neither `chunks_exact`, whose division costs more than the sums, nor an array of arrays, which tempts the
+    // compiler to gather several steps of this loop instead of the lanes.
+    for weight in weights {
+        if let Some(samples) = data.get(at..).and_then(<[u8]>::first_chunk::<LANES>) {
+            for (sum, sample) in sums.iter_mut().zip(samples) {
+                *sum += i32::from(*sample) * weight;
+            }
+        }
+        at += stride;
+    }
+    let mut out = [0; LANES];
+    for (out, sum) in out.iter_mut().zip(sums) {
+        *out = level(sum);
+    }
+    out
+}
+
 #[inline(always)]
 fn weigh_row(data: &[u8], row: usize, weights: &[i32], out: &mut [u8]) {
     let (blocks, rest) = out.as_chunks_mut::<LANES>();
     let done = blocks.len() * LANES;
     for (i, out) in blocks.iter_mut().enumerate() {
-        let mut sums = [HALF; LANES];
-        // Not `chunks_exact`, whose division costs more than a block.
-        let mut at = i * LANES;
-        for weight in weights {
-            if let Some(samples) = data.get(at..).and_then(<[u8]>::first_chunk::<LANES>) {
-                for (sum, sample) in sums.iter_mut().zip(samples) {
-                    *sum += i32::from(*sample) * weight;
-                }
-            }
-            at += row;
-        }
-        for (out, sum) in out.iter_mut().zip(sums) {
-            *out = level(sum);
-        }
+        *out = weighed(data, i * LANES, row, weights);
     }
     for (i, out) in rest.iter_mut().enumerate() {
         let samples = data.iter().skip(done + i).step_by(row);
