@@ -145,9 +145,16 @@ fn nearest_of<const C: usize>(image: &Image8, scaled: Size, part: &Part) -> Vec<
     let pixels = image.data.as_chunks::<C>().0;
     let width = image.size.width as usize;
     let mut data = vec![0; columns.len() * rows.len() * C];
-    for (y, out) in rows.iter().zip(data.chunks_exact_mut(columns.len() * C)) {
+    let row = columns.len() * C;
+    for (i, y) in rows.iter().enumerate() {
+        let (done, out) = data.split_at_mut(i * row);
+        // Enlarged rows repeat.
+        if i > 0 && rows[i - 1] == *y {
+            out[..row].copy_from_slice(&done[(i - 1) * row..]);
+            continue;
+        }
         let line = &pixels[y * width..][..width];
-        for (out, x) in out.as_chunks_mut::<C>().0.iter_mut().zip(&columns) {
+        for (out, x) in out[..row].as_chunks_mut::<C>().0.iter_mut().zip(&columns) {
             *out = line[*x];
         }
     }
