@@ -1,0 +1,211 @@
+//! Reading the windows of a convolution, one vector of neighbouring output pixels at a time.
+//!
+//! For a vector of output pixels and one tap, the input pixels either lie side by side, or two apart, or anywhere;
+//! some of them may be padding. All taps of a vector share the pattern; they differ by an offset and by which
+//! lanes are inside the input. So a vector is described once ([`Lanes`]) and then read for every channel.
+
+use crate::simd::{Simd, first};
+
+/// How far apart the lanes of a vector are in the input.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Pattern {
+    Adjacent,
+    EverySecond,
+    Anywhere,
+}
+
+/// Windows over a batch of planes: output pixel `(y, x)` and tap `(i, j)` read input pixel
+/// `(y * step[0] + tap_rows[i], x * step[1] + tap_cols[j])`, which is zero outside the plane.
+#[derive(Clone, Debug)]
+pub(crate) struct Windows {
+    pub grid: [usize; 2],
+    pub step: [usize; 2],
+    pub plane: [usize; 2],
+    /// Values from one image to the next.
+    pub image_stride: usize,
+    pub images: usize,
+    pub tap_rows: Vec<isize>,
+    pub tap_cols: Vec<isize>,
+}
+
+/// One tap of one vector: where lane 0 is, relative to the first value of the channel of image 0, and which lanes
+/// are inside.
+#[derive(Clone, Copy, Debug)]
+struct Read {
+    offset: isize,
+    mask: u32,
+}
+
+/// The description of one vector of output pixels for all taps.
+pub(crate) struct Lanes {
+    pattern: Pattern,
+    index: [i32; 16],
+    reads: Vec<Read>,
+    rows: Vec<u32>,
+    cols: Vec<u32>,
+}
+
+impl Lanes {
+    pub fn new() -> Lanes {
+        Lanes {
+            pattern: Pattern::Adjacent,
+            index: [0; 16],
+            reads: Vec::new(),
+            rows: Vec::new(),
+            cols: Vec::new(),
+        }
+    }
+}
+
+impl Windows {
+    /// Number of taps.
+    pub fn taps(&self) -> usize {
+        self.tap_rows.len() * self.tap_cols.len()
+    }
+
+    /// Output pixels of one image.
+    pub fn pixels(&self) -> usize {
+        self.grid[0] * self.grid[1]
+    }
+
+    /// Describes the `count` output pixels from number `pixel` of image `image` on (into the following images
+    /// where that one ends); lanes past the last image are empty.
+    pub fn describe(&self, lanes: &mut Lanes, image: usize, pixel: usize, count: usize) {
+        let [height, width] = self.plane.map(|d| d as isize);
+        let (y, x) = (pixel / self.grid[1], pixel % self.grid[1]);
+        let origin =
+            (image * self.image_stride + y * self.step[0] * self.plane[1] + x * self.step[1]) as isize;
+        lanes.rows.clear();
+        lanes.cols.clear();
+        lanes.reads.clear();
+        if x + count <= self.grid[1] {
+            // One row of one image.
+            lanes.pattern = match self.step[1] {
+                1 => Pattern::Adjacent,
+                2 => Pattern::EverySecond,
+                step => {
+                    for (l, index) in lanes.index.iter_mut().enumerate() {
+                        *index = (l * step) as i32;
+                    }
+                    Pattern::Anywhere
+                }
+            };
+            let all = first(count);
+            let top = (y * self.step[0]) as isize;
+            lanes.rows.extend(
+                self.tap_rows.iter().map(|&dy| if (0..height).contains(&(top + dy)) { all } else { 0 }),
+            );
+            let step = self.step[1] as isize;
+            let left = (x * self.step[1]) as isize;
+            lanes.cols.extend(self.tap_cols.iter().map(|&dx| {
+                // Lanes l with 0 <= left + dx + l * step < width.
+                let start = left + dx;
+                let low = if start >= 0 { 0 } else { (-start + step - 1) / step };
+                let high = if start >= width { 0 } else { (width - start + step - 1) / step };
+                first(high.clamp(0, 32) as usize) & !first(low.clamp(0, 32) as usize) & all
+            }));
+        } else {
+            self.describe_scattered(lanes, image, pixel, count, origin);
+        }
+        if lanes.pattern == Pattern::EverySecond {
+            for mask in lanes.cols.iter_mut().chain(&mut lanes.rows) {
+                *mask = spread(*mask);
+            }
+        }
+        for (&dy, &row) in self.tap_rows.iter().zip(&lanes.rows) {
+            for (&dx, &col) in self.tap_cols.iter().zip(&lanes.cols) {
+                lanes.reads.push(Read { offset: origin + dy * width + dx, mask: row & col });
+            }
+        }
+    }
+
+    /// Pixels of several rows or images.
+    fn describe_scattered(&self, lanes: &mut Lanes, image: usize, pixel: usize, count: usize, origin: isize) {
+        let [height, width] = self.plane.map(|d| d as isize);
+        let (mut n, mut y, mut x) = (image, pixel / self.grid[1], pixel % self.grid[1]);
+        let mut tops = [isize::MIN / 2; 16];
+        let mut lefts = [isize::MIN / 2; 16];
+        lanes.index = [0; 16];
+        let (mut adjacent, mut second) = (true, true);
+        for l in 0..count {
+            if n == self.images {
+                break;
+            }
+            tops[l] = (y * self.step[0]) as isize;
+            lefts[l] = (x * self.step[1]) as isize;
+            let at = (n * self.image_stride) as isize + tops[l] * width + lefts[l] - origin;
+            lanes.index[l] = at as i32;
+            adjacent &= at == l as isize;
+            second &= at == 2 * l as isize;
+            x += 1;
+            if x == self.grid[1] {
+                x = 0;
+                y += 1;
+                if y == self.grid[0] {
+                    y = 0;
+                    n += 1;
+                }
+            }
+        }
+        lanes.pattern = match (adjacent, second) {
+            (true, _) => Pattern::Adjacent,
+            (_, true) => Pattern::EverySecond,
+            _ => Pattern::Anywhere,
+        };
+        let inside = |starts: &[isize; 16], shift: isize, size: isize| {
+            let mut mask = 0;
+            for (l, &start) in starts.iter().enumerate() {
+                mask |= u32::from((0..size).contains(&(start + shift))) << l;
+            }
+            mask
+        };
+        lanes.rows.extend(self.tap_rows.iter().map(|&dy| inside(&tops, dy, height)));
+        lanes.cols.extend(self.tap_cols.iter().map(|&dx| inside(&lefts, dx, width)));
+    }
+}
+
+/// Bit `i` moved to bit `2 * i`.
+fn spread(mask: u32) -> u32 {
+    let mut m = mask & 0xffff;
+    m = (m | m << 8) & 0x00ff_00ff;
+    m = (m | m << 4) & 0x0f0f_0f0f;
+    m = (m | m << 2) & 0x3333_3333;
+    (m | m << 1) & 0x5555_5555
+}
+
+/// Channels of a plane to read, and where the vectors go: channel by channel, tap by tap, `dst_step` apart.
+#[derive(Clone, Copy)]
+pub(crate) struct Gathering {
+    /// First channel, image 0.
+    pub src: *const f32,
+    pub plane: usize,
+    pub channels: usize,
+    pub dst: *mut f32,
+    pub dst_step: usize,
+}
+
+/// Reads the described pixels under every tap of every channel.
+///
+/// # Safety
+/// `lanes` must come from windows over the planes at `g.src`; `channels * taps` vectors must be writable at `g.dst`.
+#[inline(always)]
+pub(crate) unsafe fn gather<S: Simd>(s: S, lanes: &Lanes, g: Gathering) {
+    let Gathering { mut src, mut dst, .. } = g;
+    macro_rules! each {
+        ($read:expr) => {
+            for _ in 0..g.channels {
+                for read in &lanes.reads {
+                    // SAFETY: set bits of the mask are pixels inside the plane; the rest is by contract.
+                    unsafe { s.store(dst, $read(src.wrapping_offset(read.offset), read.mask)) };
+                    dst = dst.wrapping_add(g.dst_step);
+                }
+                src = src.wrapping_add(g.plane);
+            }
+        };
+    }
+    match lanes.pattern {
+        Pattern::Adjacent => each!(|p, mask| s.load_masked(p, mask)),
+        Pattern::EverySecond => each!(|p, mask| s.load_even(p, mask)),
+        Pattern::Anywhere => each!(|p, mask| s.gather(p, lanes.index.as_ptr(), mask)),
+    }
+}

@@ -1,0 +1,36 @@
+//! Fast fp32 kernels of vision networks on the CPU, with their gradients.
+//!
+//! Tensors are plain contiguous slices in the order `[batch, channels, height, width]`. Shapes are checked first
+//! ([`Conv2d::check`]), then computed on without failure. The instruction set is chosen at run time. Results are
+//! the same, bit for bit, for any number of threads: work is cut by shape alone, and sums are added in a fixed
+//! order.
+//!
+//! ```
+//! use opticus_kernels::{Activation, Conv2d, conv2d};
+//!
+//! let conv = Conv2d { padding: [1, 1], ..Conv2d::new(3, 8, [3, 3]) };
+//! let shape = conv.check([1, 3, 32, 32])?;
+//! let (x, w) = (vec![1.0; 3 * 32 * 32], vec![0.1; 8 * 3 * 9]);
+//! let mut y = vec![0.0; shape.output_shape().iter().product()];
+//! conv2d(&shape, &x, &w, None, Activation::Relu, &mut y);
+//! # Ok::<(), opticus_kernels::ShapeError>(())
+//! ```
+
+#![allow(dead_code)]
+
+mod activation;
+mod conv;
+mod gemm;
+mod scratch;
+mod shape;
+mod simd;
+mod transpose;
+
+pub use activation::Activation;
+pub use conv::{Method, conv2d, conv2d_backward_bias, conv2d_backward_data, conv2d_backward_weight};
+pub use shape::{Conv2d, ConvShape, Fault, ShapeError};
+pub use simd::Level;
+pub use transpose::{
+    ConvTranspose2d, ConvTransposeShape, conv_transpose2d, conv_transpose2d_backward_data,
+    conv_transpose2d_backward_weight,
+};

@@ -1,0 +1,142 @@
+//! Four values: Arm with NEON.
+
+use std::arch::aarch64::*;
+
+use crate::gemm::micro::{self, Product};
+
+use super::{Kernel, Simd};
+
+/// Proof of NEON.
+#[derive(Clone, Copy)]
+pub(crate) struct Neon(());
+
+/// # Safety
+/// The processor must have the features, and `product` be as [`micro::multiply`] wants it.
+#[target_feature(enable = "neon")]
+unsafe fn multiply(product: &Product) {
+    // SAFETY: forwarded.
+    unsafe { micro::multiply(Neon(()), product) }
+}
+
+/// Runs `kernel` with NEON.
+///
+/// # Safety
+/// The processor must have the feature.
+#[target_feature(enable = "neon")]
+pub(super) unsafe fn run<K: Kernel>(kernel: K) {
+    kernel.run(Neon(()));
+}
+
+impl Simd for Neon {
+    type V = float32x4_t;
+    const LANES: usize = 4;
+    const MAX_ROWS: usize = 12;
+
+    #[inline(always)]
+    unsafe fn multiply(self, product: &Product) {
+        // SAFETY: the token proves the features; the rest is forwarded.
+        unsafe { multiply(product) }
+    }
+
+    #[inline(always)]
+    fn zero(self) -> float32x4_t {
+        self.splat(0.0)
+    }
+    #[inline(always)]
+    fn splat(self, x: f32) -> float32x4_t {
+        // SAFETY: the token proves the feature.
+        unsafe { vdupq_n_f32(x) }
+    }
+    #[inline(always)]
+    fn add(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
+        // SAFETY: the token proves the feature.
+        unsafe { vaddq_f32(a, b) }
+    }
+    #[inline(always)]
+    fn sub(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
+        // SAFETY: the token proves the feature.
+        unsafe { vsubq_f32(a, b) }
+    }
+    #[inline(always)]
+    fn mul(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
+        // SAFETY: the token proves the feature.
+        unsafe { vmulq_f32(a, b) }
+    }
+    #[inline(always)]
+    fn fma(self, a: float32x4_t, b: float32x4_t, c: float32x4_t) -> float32x4_t {
+        // SAFETY: the token proves the feature.
+        unsafe { vfmaq_f32(c, a, b) }
+    }
+    #[inline(always)]
+    fn max(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
+        // SAFETY: the token proves the feature. A comparison and a choice, to treat NaN as the other sets do.
+        unsafe { vbslq_f32(vcgtq_f32(a, b), a, b) }
+    }
+    #[inline(always)]
+    fn min(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
+        // SAFETY: the token proves the feature.
+        unsafe { vbslq_f32(vcltq_f32(a, b), a, b) }
+    }
+    #[inline(always)]
+    unsafe fn load(self, p: *const f32) -> float32x4_t {
+        // SAFETY: readable by contract.
+        unsafe { vld1q_f32(p) }
+    }
+    #[inline(always)]
+    unsafe fn store(self, p: *mut f32, v: float32x4_t) {
+        // SAFETY: writable by contract.
+        unsafe { vst1q_f32(p, v) }
+    }
+    #[inline(always)]
+    unsafe fn load_masked(self, p: *const f32, mask: u32) -> float32x4_t {
+        if mask & 15 == 15 {
+            // SAFETY: all four are readable.
+            return unsafe { vld1q_f32(p) };
+        }
+        let mut lanes = [0.0f32; 4];
+        for (i, lane) in lanes.iter_mut().enumerate() {
+            if mask >> i & 1 != 0 {
+                // SAFETY: the bit is set.
+                *lane = unsafe { *p.wrapping_add(i) };
+            }
+        }
+        // SAFETY: a local array of four.
+        unsafe { vld1q_f32(lanes.as_ptr()) }
+    }
+    #[inline(always)]
+    unsafe fn store_masked(self, p: *mut f32, v: float32x4_t, mask: u32) {
+        let mut lanes = [0.0f32; 4];
+        // SAFETY: a local array of four.
+        unsafe { vst1q_f32(lanes.as_mut_ptr(), v) };
+        for (i, lane) in lanes.iter().enumerate() {
+            if mask >> i & 1 != 0 {
+                // SAFETY: the bit is set.
+                unsafe { *p.wrapping_add(i) = *lane };
+            }
+        }
+    }
+    #[inline(always)]
+    unsafe fn load_even(self, p: *const f32, mask: u32) -> float32x4_t {
+        let mut lanes = [0.0f32; 4];
+        for (i, lane) in lanes.iter_mut().enumerate() {
+            if mask >> (2 * i) & 1 != 0 {
+                // SAFETY: the bit is set.
+                *lane = unsafe { *p.wrapping_add(2 * i) };
+            }
+        }
+        // SAFETY: a local array of four.
+        unsafe { vld1q_f32(lanes.as_ptr()) }
+    }
+    #[inline(always)]
+    unsafe fn gather(self, p: *const f32, index: *const i32, mask: u32) -> float32x4_t {
+        let mut lanes = [0.0f32; 4];
+        for (i, lane) in lanes.iter_mut().enumerate() {
+            if mask >> i & 1 != 0 {
+                // SAFETY: the bit is set, and four indices are readable.
+                *lane = unsafe { *p.wrapping_offset(*index.add(i) as isize) };
+            }
+        }
+        // SAFETY: a local array of four.
+        unsafe { vld1q_f32(lanes.as_ptr()) }
+    }
+}
