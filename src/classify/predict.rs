@@ -157,7 +157,7 @@ impl Classifier {
     /// Decodes a file for this model.
     pub fn read(&self, path: &Path, limits: &codec::Limits) -> Result<Image8> {
         codec::decode_file(path, limits)
-            .map(|d| d.to_image8(self.color_mode()))
+            .map(|d| d.into_image8(self.color_mode()))
             .map_err(|e| Error::Input(format!("{}: {e}", path.display())))
     }
 

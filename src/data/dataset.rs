@@ -362,7 +362,7 @@ pub struct Skipped {
 /// Reads and decodes one picture file; the error names the file.
 pub(super) fn load_file(path: &Path, color: ColorMode, limits: &Limits) -> Result<Image8> {
     match codec::decode_file(path, limits) {
-        Ok(decoded) => Ok(decoded.to_image8(color)),
+        Ok(decoded) => Ok(decoded.into_image8(color)),
         Err(fault) => Err(picture_error(path, fault)),
     }
 }
