@@ -20,6 +20,8 @@
 
 mod activation;
 mod conv;
+#[cfg(feature = "engine")]
+pub mod engine;
 mod gemm;
 mod scratch;
 mod shape;

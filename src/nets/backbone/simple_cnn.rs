@@ -80,9 +80,9 @@ impl SimpleCnn {
 impl Backbone for SimpleCnn {
     fn trunk(&self, x: Tensor<4>) -> Tensor<4> {
         let [_n, _c, _h, _w] = x.dims();
-        let x = self.pool.forward(relu(self.conv1.forward(x))); // [n, 32, (h - 2) / 2, (w - 2) / 2]
-        let x = self.pool.forward(relu(self.conv2.forward(x))); // [n, 64, ..]
-        relu(self.conv3.forward(x)) // [n, 128, ..]
+        let x = self.pool.forward(self.conv1.forward_relu(x)); // [n, 32, (h - 2) / 2, (w - 2) / 2]
+        let x = self.pool.forward(self.conv2.forward_relu(x)); // [n, 64, ..]
+        self.conv3.forward_relu(x) // [n, 128, ..]
     }
 
     fn head(&self, map: Tensor<4>) -> Tensor<2> {
@@ -92,9 +92,9 @@ impl Backbone for SimpleCnn {
     }
 
     fn features(&self, x: Tensor<4>) -> Vec<FeatureMap> {
-        let first = relu(self.conv1.forward(x));
-        let second = relu(self.conv2.forward(self.pool.forward(first.clone())));
-        let third = relu(self.conv3.forward(self.pool.forward(second.clone())));
+        let first = self.conv1.forward_relu(x);
+        let second = self.conv2.forward_relu(self.pool.forward(first.clone()));
+        let third = self.conv3.forward_relu(self.pool.forward(second.clone()));
         [first, second, third]
             .into_iter()
             .zip([1, 2, 4])

@@ -67,7 +67,7 @@ impl Fire {
     }
 
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let x = relu(self.squeeze.forward(x));
+        let x = self.squeeze.forward_relu(x);
         let expanded = vec![self.expand1x1.forward(x.clone()), self.expand3x3.forward(x)];
         relu(Tensor::cat(expanded, 1))
     }
@@ -143,7 +143,7 @@ impl Backbone for Squeezenet {
 
     fn head(&self, map: Tensor<4>) -> Tensor<2> {
         let (dropout, conv) = &self.classifier;
-        global_avg_pool(relu(conv.forward(dropout.forward(map)))) // [n, classes]
+        global_avg_pool(conv.forward_relu(dropout.forward(map))) // [n, classes]
     }
 
     /// The last map before each max-pool, and the last of all.

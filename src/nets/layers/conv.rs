@@ -2,8 +2,7 @@
 
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
-use burn::tensor::module::conv2d;
-use burn::tensor::ops::ConvOptions;
+use opticus_kernels::engine;
 
 use crate::nets::init::{Scope, WeightInit};
 use crate::nets::onnx::{Graph, Value, Window};
@@ -95,8 +94,22 @@ impl Conv2dConfig {
 impl Conv2d {
     /// Input [n, c_in, h, w], output [n, c_out, h', w'].
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let options = ConvOptions::new(self.stride, self.padding, [1, 1], self.groups);
-        conv2d(x, self.weight.val(), self.bias.as_ref().map(|bias| bias.val()), options)
+        self.run(x, false)
+    }
+
+    /// [`Self::forward`], then ReLU, in one pass over the output.
+    pub fn forward_relu(&self, x: Tensor<4>) -> Tensor<4> {
+        self.run(x, true)
+    }
+
+    fn run(&self, x: Tensor<4>, relu: bool) -> Tensor<4> {
+        let window = engine::Window {
+            stride: self.stride,
+            padding: self.padding,
+            dilation: [1, 1],
+            groups: self.groups,
+        };
+        engine::conv2d(x, self.weight.val(), self.bias.as_ref().map(|bias| bias.val()), window, relu)
     }
 
     /// [`Self::forward`] as ONNX operations.

@@ -1,0 +1,72 @@
+//! The engine's CPU tensors as slices, and back.
+
+use burn::backend::flex::FlexTensor;
+use burn::backend::{Flex, TensorMetadata};
+use burn::tensor::{DType, TensorData};
+
+use super::{Kernels, Perhaps, Window, conv};
+
+/// The tensor with its values one after the other.
+pub(super) fn contiguous(tensor: FlexTensor) -> FlexTensor {
+    if tensor.as_slice::<f32>().is_some() { tensor } else { tensor.to_contiguous() }
+}
+
+/// The values of a [`contiguous`] tensor of f32.
+pub(super) fn values(tensor: &FlexTensor) -> &[f32] {
+    tensor.as_slice().unwrap_or_default()
+}
+
+/// A tensor of these values.
+pub(super) fn tensor(values: Vec<f32>, shape: &[usize]) -> FlexTensor {
+    FlexTensor::from_data(TensorData::new(values, shape.to_vec()))
+}
+
+/// The sizes of a tensor of `D` dimensions.
+///
+/// # Panics
+/// If it has another number of them.
+pub(super) fn sizes<const D: usize>(tensor: &FlexTensor) -> [usize; D] {
+    tensor.shape().dims()
+}
+
+/// Whether the kernels can compute with all of these.
+fn all_f32<'a>(tensors: impl IntoIterator<Item = &'a FlexTensor>) -> bool {
+    tensors.into_iter().all(|tensor| tensor.dtype() == DType::F32)
+}
+
+impl Kernels for Flex {
+    fn convolve(
+        x: FlexTensor,
+        weight: FlexTensor,
+        bias: Perhaps<Self>,
+        window: Window,
+        relu: bool,
+    ) -> FlexTensor {
+        let bias = bias.into_option();
+        match all_f32([&x, &weight].into_iter().chain(&bias)) {
+            true => conv::forward(x, weight, bias, window, relu),
+            false => conv::by_engine::<Self>(x, weight, bias, window, relu),
+        }
+    }
+
+    fn cut_gradient(y: FlexTensor, dy: FlexTensor) -> FlexTensor {
+        conv::relu_gradient(y, dy)
+    }
+
+    fn convolve_gradient_x(x: FlexTensor, weight: FlexTensor, dy: FlexTensor, window: Window) -> FlexTensor {
+        conv::gradient_x(x, weight, dy, window)
+    }
+
+    fn convolve_gradient_weight(
+        x: FlexTensor,
+        weight: FlexTensor,
+        dy: FlexTensor,
+        window: Window,
+    ) -> FlexTensor {
+        conv::gradient_weight(x, weight, dy, window)
+    }
+
+    fn convolve_gradient_bias(_x: FlexTensor, _bias: FlexTensor, dy: FlexTensor) -> FlexTensor {
+        conv::gradient_bias(dy)
+    }
+}

@@ -1,0 +1,119 @@
+//! The engine's extension: operations on its tensors that use the kernels of this crate on the CPU, and the
+//! engine's own operations on every other device.
+//!
+//! Models call these functions with tensors of any device, with gradients or without.
+
+mod conv;
+mod flex;
+
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Backend, Dispatch, ExtensionType, backend_extension};
+use burn::tensor::Tensor;
+use burn::tensor::ops::ConvOptions;
+
+/// What happens around the weights of a convolution. Pairs are `[vertical, horizontal]`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Window {
+    /// Pixels from one window to the next.
+    pub stride: [usize; 2],
+    /// Zeros added on each side of the input.
+    pub padding: [usize; 2],
+    /// Pixels from one tap to the next.
+    pub dilation: [usize; 2],
+    /// Independent groups of channels.
+    pub groups: usize,
+}
+
+impl Window {
+    fn options(self) -> ConvOptions<2> {
+        ConvOptions::new(self.stride, self.padding, self.dilation, self.groups)
+    }
+}
+
+/// `x ∗ weight + bias`, with negative values set to zero where `relu`: input `[n, c_in, h, w]`, weight `[c_out, c_in / groups, kernel h, kernel w]`,
+/// bias `[c_out]`, output `[n, c_out, h', w']`. Differentiable in all three.
+///
+/// # Panics
+/// If the shapes cannot work; the message names them.
+pub fn conv2d(
+    x: Tensor<4>,
+    weight: Tensor<4>,
+    bias: Option<Tensor<1>>,
+    window: Window,
+    relu: bool,
+) -> Tensor<4> {
+    Tensor::from_dispatch(<Dispatch as Kernels>::convolve(
+        x.into_dispatch(),
+        weight.into_dispatch(),
+        bias.map_or(Perhaps::Not, |bias| Perhaps::There(bias.into_dispatch())),
+        window,
+        relu,
+    ))
+}
+
+/// A tensor that may be left out.
+#[derive(Clone, Debug, ExtensionType)]
+pub enum Perhaps<B: Backend> {
+    /// It is there.
+    There(FloatTensor<B>),
+    /// It is not.
+    Not,
+}
+
+impl<B: Backend> Perhaps<B> {
+    fn into_option(self) -> Option<FloatTensor<B>> {
+        match self {
+            Self::There(tensor) => Some(tensor),
+            Self::Not => None,
+        }
+    }
+}
+
+/// The operations; the bodies here are the engine's own, for devices that this crate has no kernels for.
+#[backend_extension(Flex, Autodiff)]
+pub trait Kernels: Backend {
+    /// See [`conv2d`].
+    fn convolve(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        #[extension_type] bias: Perhaps<Self>,
+        window: Window,
+        relu: bool,
+    ) -> FloatTensor<Self> {
+        conv::by_engine::<Self>(x, weight, bias.into_option(), window, relu)
+    }
+
+    /// The gradient before a relu, from its output and the gradient of that.
+    fn cut_gradient(y: FloatTensor<Self>, dy: FloatTensor<Self>) -> FloatTensor<Self> {
+        Self::relu_backward(y, dy)
+    }
+
+    /// The gradient of the convolution's input.
+    fn convolve_gradient_x(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        dy: FloatTensor<Self>,
+        window: Window,
+    ) -> FloatTensor<Self> {
+        Self::conv2d_x_backward(x, weight, dy, window.options())
+    }
+
+    /// The gradient of the convolution's weight.
+    fn convolve_gradient_weight(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        dy: FloatTensor<Self>,
+        window: Window,
+    ) -> FloatTensor<Self> {
+        Self::conv2d_weight_backward(x, weight, dy, window.options())
+    }
+
+    /// The gradient of the convolution's bias.
+    fn convolve_gradient_bias(
+        x: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        dy: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        Self::conv2d_bias_backward(x, bias, dy)
+    }
+}
