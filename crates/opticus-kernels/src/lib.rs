@@ -29,6 +29,7 @@ mod simd;
 mod transpose;
 
 pub use activation::Activation;
+pub use conv::algorithm::{Algorithm, Pass};
 pub use conv::{Method, conv2d, conv2d_backward_bias, conv2d_backward_data, conv2d_backward_weight};
 pub use shape::{Conv2d, ConvShape, Fault, ShapeError};
 pub use simd::Level;

@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use opticus_kernels::{
-    Activation, Conv2d, ConvShape, ConvTranspose2d, Fault, Level, Method, conv_transpose2d_backward_data,
-    conv_transpose2d_backward_weight, conv2d_backward_bias,
+    Activation, Algorithm, Conv2d, ConvShape, ConvTranspose2d, Fault, Level, Method,
+    conv_transpose2d_backward_data, conv_transpose2d_backward_weight, conv2d_backward_bias,
 };
 use proptest::prelude::*;
 
@@ -138,7 +138,8 @@ fn check(method: Method, conv: Conv2d, input: [usize; 4]) {
 }
 
 fn methods() -> Vec<Method> {
-    Level::available().into_iter().map(|level| Method::default().at(level)).collect()
+    let at = |level| Algorithm::ALL.map(|algorithm| Method::default().at(level).by(algorithm));
+    Level::available().into_iter().flat_map(at).collect()
 }
 
 /// Shapes that are known to be awkward, each with its reason.

@@ -1,12 +1,16 @@
 //! Convolution and its two gradients.
 
+pub(crate) mod algorithm;
 pub(crate) mod gradient;
 pub(crate) mod implicit;
 pub(crate) mod windows;
+mod winograd;
 
+use algorithm::{Algorithm, Pass};
 use gradient::Gradient;
 use implicit::{Implicit, Target, WeightOrder};
 use windows::Windows;
+use winograd::{Filter, Winograd, WinogradGradient};
 
 use crate::simd::{Level, SharedMut};
 use crate::{Activation, ConvShape};
@@ -15,11 +19,12 @@ use crate::{Activation, ConvShape};
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Method {
     level: Level,
+    algorithm: Option<Algorithm>,
 }
 
 impl Default for Method {
     fn default() -> Method {
-        Method { level: Level::best() }
+        Method { level: Level::best(), algorithm: None }
     }
 }
 
@@ -97,7 +102,19 @@ impl Method {
     /// If the processor lacks it.
     pub fn at(self, level: Level) -> Method {
         assert!(Level::available().contains(&level), "{level:?} is not available on this processor");
-        Method { level }
+        Method { level, ..self }
+    }
+
+    /// This method with one algorithm, wherever that [supports](Algorithm::supports) the pass and the shape.
+    pub fn by(self, algorithm: Algorithm) -> Method {
+        Method { algorithm: Some(algorithm), ..self }
+    }
+
+    fn algorithm(self, shape: &ConvShape, pass: Pass) -> Algorithm {
+        match self.algorithm {
+            Some(algorithm) if algorithm.supports(shape, pass) => algorithm,
+            _ => Algorithm::choose(shape, pass),
+        }
     }
 
     /// As [`conv2d`].
@@ -122,6 +139,22 @@ impl Method {
         let conv = &shape.conv;
         let (channels, rows) = (conv.in_channels / conv.groups, conv.out_channels / conv.groups);
         let taps = shape.taps();
+        if self.algorithm(shape, Pass::Forward) == Algorithm::Winograd {
+            let filter = Filter { values: w, row: channels * taps, channel: taps, turned: false };
+            return Winograd {
+                input: x,
+                input_plane: shape.input,
+                output_plane: shape.output,
+                padding: conv.padding,
+                images: shape.batch,
+                channels,
+                rows,
+                filter,
+                bias,
+                activation,
+            }
+            .run(self.level, out);
+        }
         Implicit {
             windows: forward_windows(shape),
             input: x,
@@ -171,6 +204,22 @@ impl Method {
         let conv = &shape.conv;
         let (channels, rows) = (conv.out_channels / conv.groups, conv.in_channels / conv.groups);
         let taps = shape.taps();
+        if self.algorithm(shape, Pass::BackwardData) == Algorithm::Winograd {
+            let filter = Filter { values: w, row: taps, channel: rows * taps, turned: true };
+            return Winograd {
+                input: dy,
+                input_plane: shape.output,
+                output_plane: shape.input,
+                padding: conv.padding.map(|p| 2 - p),
+                images: shape.batch,
+                channels,
+                rows,
+                filter,
+                bias,
+                activation,
+            }
+            .run(self.level, dx);
+        }
         for phase_y in 0..conv.stride[0].min(shape.input[0]) {
             for phase_x in 0..conv.stride[1].min(shape.input[1]) {
                 let vertical = phase_taps(shape, 0, phase_y);
@@ -227,6 +276,19 @@ impl Method {
         check_len("output gradient", dy.len(), shape.output_len());
         check_len("weight gradient", dw.len(), shape.weight_len());
         let conv = &shape.conv;
+        if self.algorithm(shape, Pass::BackwardWeight) == Algorithm::Winograd {
+            return WinogradGradient {
+                input: x,
+                output: dy,
+                input_plane: shape.input,
+                output_plane: shape.output,
+                padding: conv.padding,
+                images: shape.batch,
+                channels: conv.in_channels,
+                rows: conv.out_channels,
+            }
+            .run(self.level, dw);
+        }
         Gradient {
             windows: forward_windows(shape),
             input: x,

@@ -192,11 +192,12 @@ pub(crate) struct Gathering {
 pub(crate) unsafe fn gather<S: Simd>(s: S, lanes: &Lanes, g: Gathering) {
     let Gathering { mut src, mut dst, .. } = g;
     macro_rules! each {
-        ($read:expr) => {
+        ($p:ident, $mask:ident, $read:expr) => {
             for _ in 0..g.channels {
                 for read in &lanes.reads {
+                    let ($p, $mask) = (src.wrapping_offset(read.offset), read.mask);
                     // SAFETY: set bits of the mask are pixels inside the plane; the rest is by contract.
-                    unsafe { s.store(dst, $read(src.wrapping_offset(read.offset), read.mask)) };
+                    unsafe { s.store(dst, $read) };
                     dst = dst.wrapping_add(g.dst_step);
                 }
                 src = src.wrapping_add(g.plane);
@@ -204,8 +205,8 @@ pub(crate) unsafe fn gather<S: Simd>(s: S, lanes: &Lanes, g: Gathering) {
         };
     }
     match lanes.pattern {
-        Pattern::Adjacent => each!(|p, mask| s.load_masked(p, mask)),
-        Pattern::EverySecond => each!(|p, mask| s.load_even(p, mask)),
-        Pattern::Anywhere => each!(|p, mask| s.gather(p, lanes.index.as_ptr(), mask)),
+        Pattern::Adjacent => each!(p, mask, s.load_masked(p, mask)),
+        Pattern::EverySecond => each!(p, mask, s.load_even(p, mask)),
+        Pattern::Anywhere => each!(p, mask, s.gather(p, lanes.index.as_ptr(), mask)),
     }
 }
