@@ -19,26 +19,25 @@ const PANELS: usize = 8;
 /// Tasks wanted at least. Fixed, so that the partition does not depend on the number of threads.
 const TASKS: usize = 16;
 
-/// Where the weight of `(row, channel, tap)` of a group lies: `row * row + channel * channel + taps[tap]`.
+/// Where the weight of `(row, channel, tap)` of a group lies: `row * row + channel * channel`, plus the tap's place.
+#[derive(Clone, Copy)]
 pub(crate) struct WeightOrder {
     pub row: usize,
     pub channel: usize,
     pub group: usize,
-    pub taps: Vec<usize>,
 }
 
-/// Where results go: pixel `(y, x)` of the grid to pixel `(y * step + offset)` of the output plane.
-#[derive(Clone, Copy)]
-pub(crate) struct Target {
-    pub out: SharedMut,
-    pub plane: [usize; 2],
-    pub step: [usize; 2],
-    pub offset: [usize; 2],
+/// Results for one phase of the output: pixel `(y, x)` of the grid goes to `(y, x) * step + offset` of the plane.
+pub(crate) struct Phase {
+    pub windows: Windows,
+    /// Places of the taps among the weights of one row and channel.
+    pub taps: Vec<usize>,
 }
 
 /// One convolution by matrix product.
 pub(crate) struct Implicit<'a> {
-    pub windows: Windows,
+    /// The phases, in the order of their offsets: `step[0] * step[1]` of them, with the same grid.
+    pub phases: Vec<Phase>,
     pub input: &'a [f32],
     pub weights: &'a [f32],
     pub order: WeightOrder,
@@ -47,7 +46,10 @@ pub(crate) struct Implicit<'a> {
     pub channels: usize,
     /// Output channels of one group.
     pub rows: usize,
-    pub target: Target,
+    pub out: SharedMut,
+    pub out_plane: [usize; 2],
+    /// Distance between neighbouring pixels of one phase.
+    pub step: [usize; 2],
     pub bias: Option<&'a [f32]>,
     pub activation: Activation,
 }
@@ -59,18 +61,16 @@ struct Partition {
     panels: usize,
     panels_per_task: usize,
     row_blocks: usize,
-    /// Channels of one pass.
-    chunk: usize,
 }
 
 impl Implicit<'_> {
     /// Computes all of it.
     pub fn run(&self, level: Level) {
-        if self.windows.images == 0 || self.windows.pixels() == 0 {
+        if self.windows().images == 0 || self.windows().pixels() == 0 {
             return;
         }
         let partition = self.partition(level);
-        let packed = self.pack_weights(&partition);
+        let packed: Vec<Scratch> = self.phases.iter().map(|phase| self.pack_weights(phase)).collect();
         let tasks = partition.panels.div_ceil(partition.panels_per_task);
         (0..self.groups * tasks * partition.row_blocks).into_par_iter().for_each(|i| {
             let (task, part) = (i / partition.row_blocks, i % partition.row_blocks);
@@ -88,38 +88,51 @@ impl Implicit<'_> {
         });
     }
 
+    /// The windows of the first phase: all have the same grid.
+    fn windows(&self) -> &Windows {
+        &self.phases[0].windows
+    }
+
     fn partition(&self, level: Level) -> Partition {
         let width = level.panel();
-        let pixels = self.windows.pixels();
+        let pixels = self.windows().pixels();
         let by_image = pixels.div_ceil(width) * width * 16 <= pixels * 17;
         let panels = if by_image {
-            self.windows.images * pixels.div_ceil(width)
+            self.windows().images * pixels.div_ceil(width)
         } else {
-            (self.windows.images * pixels).div_ceil(width)
+            (self.windows().images * pixels).div_ceil(width)
         };
         let tasks = |per_task: usize| self.groups * panels.div_ceil(per_task);
-        let row_blocks = TASKS.div_ceil(tasks(PANELS)).clamp(1, (self.rows / 64).max(1));
+        // Sums of all phases of a task stay in the second cache.
+        let most_rows = 512 / self.phases.len();
+        let row_blocks =
+            TASKS.div_ceil(tasks(PANELS)).max(self.rows / most_rows.max(1)).clamp(1, (self.rows / 64).max(1));
         let mut panels_per_task = PANELS;
         while panels_per_task > 1 && tasks(panels_per_task) * row_blocks < TASKS {
             panels_per_task /= 2;
         }
-        let chunk = (INNER / self.windows.taps().max(1)).clamp(1, self.channels);
-        Partition { by_image, panels, panels_per_task, row_blocks, chunk }
+        Partition { by_image, panels, panels_per_task, row_blocks }
+    }
+
+    /// Channels of one pass of a phase.
+    fn chunk(&self, phase: &Phase) -> usize {
+        (INNER / phase.taps.len().max(1)).clamp(1, self.channels)
     }
 
     /// Values of one chunk of packed weights.
-    fn chunk_len(&self, channels: usize) -> usize {
-        (channels * self.windows.taps()).next_multiple_of(BLOCK) * self.rows
+    fn chunk_len(&self, phase: &Phase) -> usize {
+        (self.chunk(phase) * phase.taps.len()).next_multiple_of(BLOCK) * self.rows
     }
 
     /// Weights as `[group][chunk][inner / 16][row][16]`.
-    fn pack_weights(&self, partition: &Partition) -> Scratch {
-        let chunks = self.channels.div_ceil(partition.chunk);
-        let len = self.chunk_len(partition.chunk);
+    fn pack_weights(&self, phase: &Phase) -> Scratch {
+        let step = self.chunk(phase);
+        let chunks = self.channels.div_ceil(step);
+        let len = self.chunk_len(phase);
         let mut packed = Scratch::new(self.groups * chunks * len);
         packed.par_chunks_mut(len.max(1)).enumerate().for_each(|(i, chunk)| {
-            let (group, c0) = (i / chunks, i % chunks * partition.chunk);
-            let channels = partition.chunk.min(self.channels - c0);
+            let (group, c0) = (i / chunks, i % chunks * step);
+            let channels = step.min(self.channels - c0);
             let source = &self.weights[group * self.order.group + c0 * self.order.channel..];
             let blocks = chunk.len() / (BLOCK * self.rows);
             for row in 0..self.rows {
@@ -129,7 +142,7 @@ impl Implicit<'_> {
                 let mut p = 0;
                 for c in 0..channels {
                     let source = &source[row * self.order.row + c * self.order.channel..];
-                    for &tap in &self.order.taps {
+                    for &tap in &phase.taps {
                         fill(p, source[tap]);
                         p += 1;
                     }
@@ -147,7 +160,7 @@ impl Implicit<'_> {
 struct Task<'a> {
     job: &'a Implicit<'a>,
     partition: &'a Partition,
-    weights: &'a [f32],
+    weights: &'a [Scratch],
     group: usize,
     panels: std::ops::Range<usize>,
     rows: std::ops::Range<usize>,
@@ -158,47 +171,59 @@ impl Kernel for Task<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let job = self.job;
-        let (taps, rows) = (job.windows.taps(), self.rows.len());
-        let plane: usize = job.windows.plane.iter().product();
-        let image_rows = job.groups * job.rows;
-        let out_plane: usize = job.target.plane.iter().product();
+        let windows = job.windows();
         // Results that are not runs of pixels of one image are summed aside and scattered at the end.
-        let direct =
-            self.partition.by_image && job.target.step == [1, 1] && job.target.plane == job.windows.grid;
+        let direct = self.partition.by_image && job.step == [1, 1] && job.out_plane == windows.grid;
         let columns = self.panels.len() * self.width;
-        let mut aside = Scratch::new(if direct { 0 } else { rows * columns });
-        let mut panel = Scratch::new(self.partition.chunk * taps * self.width);
+        let one = if direct { 0 } else { self.rows.len() * columns };
+        let mut aside = Scratch::new(job.phases.len() * one);
+        for (i, (phase, weights)) in job.phases.iter().zip(self.weights).enumerate() {
+            self.sum(s, phase, weights, if direct { None } else { Some(&mut aside[i * one..][..one]) });
+        }
+        if !direct {
+            self.scatter(&aside, one, columns);
+        }
+    }
+}
+
+impl Task<'_> {
+    /// Computes one phase, into `aside` or straight into the output.
+    #[inline(always)]
+    fn sum<S: Simd>(&self, s: S, phase: &Phase, weights: &[f32], mut aside: Option<&mut [f32]>) {
+        let job = self.job;
+        let windows = &phase.windows;
+        let (taps, rows) = (windows.taps(), self.rows.len());
+        let plane: usize = windows.plane.iter().product();
+        let out_plane: usize = job.out_plane.iter().product();
+        let columns = self.panels.len() * self.width;
+        let step = job.chunk(phase);
+        let mut panel = Scratch::new(step * taps * self.width);
         let mut lanes = [Lanes::new(), Lanes::new()];
         let row0 = self.group * job.rows + self.rows.start;
-        let chunks = job.channels.div_ceil(self.partition.chunk);
-        let chunk_len = job.chunk_len(self.partition.chunk);
+        let chunks = job.channels.div_ceil(step);
+        let chunk_len = job.chunk_len(phase);
         for chunk in 0..chunks {
-            let c0 = chunk * self.partition.chunk;
-            let channels = self.partition.chunk.min(job.channels - c0);
-            let weights = &self.weights[(self.group * chunks + chunk) * chunk_len..][..chunk_len];
+            let c0 = chunk * step;
+            let channels = step.min(job.channels - c0);
+            let weights = &weights[(self.group * chunks + chunk) * chunk_len..][..chunk_len];
             let source = Shared(job.input[(self.group * job.channels + c0) * plane..].as_ptr());
             for p in self.panels.clone() {
                 let (image, pixel, count) = self.place(p);
                 for (v, lanes) in lanes.iter_mut().enumerate() {
                     let here = count.saturating_sub(v * S::LANES).min(S::LANES);
-                    if here == 0 {
+                    if here == 0 || taps == 0 {
                         continue;
                     }
                     let (n, at) = self.advance(image, pixel, v * S::LANES);
-                    job.windows.describe(lanes, n, at, here);
+                    windows.describe(lanes, n, at, here);
+                    let dst = panel[v * S::LANES..].as_mut_ptr();
                     // SAFETY: the windows are over the planes of the input; the panel holds a row of `width` for
                     // every channel and tap of a chunk.
                     unsafe {
                         gather(
                             s,
                             lanes,
-                            Gathering {
-                                src: source.get(),
-                                plane,
-                                channels,
-                                dst: panel.as_mut_ptr().add(v * S::LANES),
-                                dst_step: self.width,
-                            },
+                            Gathering { src: source.get(), plane, channels, dst, dst_step: self.width },
                         );
                     }
                 }
@@ -208,18 +233,18 @@ impl Kernel for Task<'_> {
                     (0, None) => Start::Zero,
                     _ => Start::Sum,
                 };
-                let (c, row_stride) = if direct {
-                    let at = (image * image_rows + row0) * out_plane + pixel;
-                    (job.target.out.get().wrapping_add(at), out_plane)
-                } else {
-                    (aside[(p - self.panels.start) * self.width..].as_mut_ptr(), columns)
+                let (c, row_stride) = match &mut aside {
+                    Some(aside) => (aside[(p - self.panels.start) * self.width..].as_mut_ptr(), columns),
+                    None => {
+                        let at = (image * job.groups * job.rows + row0) * out_plane + pixel;
+                        (job.out.get().wrapping_add(at), out_plane)
+                    }
                 };
                 // SAFETY: the packed weights hold `rows` of every block; the panel is as wide as two vectors; the
                 // pixels of these rows belong to this task alone.
                 unsafe {
                     s.multiply(&Product {
                         left: Left::Blocked(job.rows * BLOCK),
-                        // Not by slicing: a stride larger than the kernel has phases without taps, hence without weights.
                         a: weights.as_ptr().wrapping_add(self.rows.start * BLOCK),
                         b: panel.as_ptr(),
                         b_stride: self.width,
@@ -235,40 +260,36 @@ impl Kernel for Task<'_> {
                 }
             }
         }
-        if !direct {
-            self.scatter(&aside, row0, columns);
-        }
     }
-}
 
-impl Task<'_> {
     /// Image, first pixel and number of pixels of a panel.
     #[inline(always)]
     fn place(&self, panel: usize) -> (usize, usize, usize) {
-        let pixels = self.job.windows.pixels();
+        let windows = self.job.windows();
+        let pixels = windows.pixels();
         if self.partition.by_image {
             let per_image = pixels.div_ceil(self.width);
             let pixel = panel % per_image * self.width;
             (panel / per_image, pixel, self.width.min(pixels - pixel))
         } else {
             let at = panel * self.width;
-            (at / pixels, at % pixels, self.width.min(self.job.windows.images * pixels - at))
+            (at / pixels, at % pixels, self.width.min(windows.images * pixels - at))
         }
     }
 
     #[inline(always)]
     fn advance(&self, image: usize, pixel: usize, by: usize) -> (usize, usize) {
-        let pixels = self.job.windows.pixels();
+        let pixels = self.job.windows().pixels();
         (image + (pixel + by) / pixels, (pixel + by) % pixels)
     }
 
-    /// Writes the sums to their pixels.
+    /// Writes the sums of all phases to their pixels, a row of the output at a time.
     #[inline(always)]
-    fn scatter(&self, sums: &[f32], row0: usize, columns: usize) {
+    fn scatter(&self, sums: &[f32], one: usize, columns: usize) {
         let job = self.job;
-        let Target { out, plane, step, offset } = job.target;
-        let grid = job.windows.grid;
-        let image_rows = job.groups * job.rows;
+        let (plane, step) = (job.out_plane, job.step);
+        let grid = job.windows().grid;
+        let row0 = self.group * job.rows + self.rows.start;
         for panel in self.panels.clone() {
             let (image, pixel, count) = self.place(panel);
             let from = (panel - self.panels.start) * self.width;
@@ -276,19 +297,54 @@ impl Task<'_> {
             let mut done = 0;
             while done < count {
                 let run = (grid[1] - x).min(count - done);
-                let at = (y * step[0] + offset[0]) * plane[1] + x * step[1] + offset[1];
                 for row in 0..self.rows.len() {
-                    let values = &sums[row * columns + from + done..][..run];
-                    let target = (n * image_rows + row0 + row) * plane[0] * plane[1] + at;
-                    for (i, value) in values.iter().enumerate() {
-                        // SAFETY: a pixel of a row of this task.
-                        unsafe { *out.get().add(target + i * step[1]) = *value };
+                    let image_row = n * job.groups * job.rows + row0 + row;
+                    for phase_y in 0..step[0].min(plane[0] - y * step[0]) {
+                        let at = (image_row * plane[0] + y * step[0] + phase_y) * plane[1] + x * step[1];
+                        let len = (run * step[1]).min(plane[1] - x * step[1]);
+                        // SAFETY: a part of a row of the output that is this task's alone.
+                        let out = unsafe { std::slice::from_raw_parts_mut(job.out.get().add(at), len) };
+                        let values = |phase_x: usize| {
+                            let phase = phase_y * step[1] + phase_x;
+                            &sums[phase * one + row * columns + from + done..][..run]
+                        };
+                        interleave(out, step[1], values);
                     }
                 }
                 done += run;
                 (x, y) = (0, y + 1);
                 if y == grid[0] {
                     (y, n) = (0, n + 1);
+                }
+            }
+        }
+    }
+}
+
+/// Writes the values of each phase to every `step`-th place of `out`, as far as that goes.
+#[inline(always)]
+fn interleave<'v>(out: &mut [f32], step: usize, values: impl Fn(usize) -> &'v [f32]) {
+    match step {
+        1 => {
+            let values = values(0);
+            let len = values.len().min(out.len());
+            out[..len].copy_from_slice(&values[..len]);
+        }
+        2 => {
+            let (even, odd) = (values(0), values(1));
+            let pairs = even.len().min(out.len() / 2);
+            for ((pair, even), odd) in out.chunks_exact_mut(2).zip(&even[..pairs]).zip(odd) {
+                pair[0] = *even;
+                pair[1] = *odd;
+            }
+            if pairs < even.len() && out.len() % 2 == 1 {
+                out[2 * pairs] = even[pairs];
+            }
+        }
+        _ => {
+            for phase in 0..step {
+                for (out, value) in out.iter_mut().skip(phase).step_by(step).zip(values(phase)) {
+                    *out = *value;
                 }
             }
         }

@@ -8,7 +8,7 @@ mod winograd;
 
 use algorithm::{Algorithm, Pass};
 use gradient::Gradient;
-use implicit::{Implicit, Target, WeightOrder};
+use implicit::{Implicit, Phase, WeightOrder};
 use windows::Windows;
 use winograd::{Filter, Winograd, WinogradGradient};
 
@@ -156,24 +156,16 @@ impl Method {
             .run(self.level, out);
         }
         Implicit {
-            windows: forward_windows(shape),
+            phases: vec![Phase { windows: forward_windows(shape), taps: (0..taps).collect() }],
             input: x,
             weights: w,
-            order: WeightOrder {
-                row: channels * taps,
-                channel: taps,
-                group: rows * channels * taps,
-                taps: (0..taps).collect(),
-            },
+            order: WeightOrder { row: channels * taps, channel: taps, group: rows * channels * taps },
             groups: conv.groups,
             channels,
             rows,
-            target: Target {
-                out: SharedMut(out.as_mut_ptr()),
-                plane: shape.output,
-                step: [1, 1],
-                offset: [0, 0],
-            },
+            out: SharedMut(out.as_mut_ptr()),
+            out_plane: shape.output,
+            step: [1, 1],
             bias,
             activation,
         }
@@ -220,51 +212,21 @@ impl Method {
             }
             .run(self.level, dx);
         }
-        for phase_y in 0..conv.stride[0].min(shape.input[0]) {
-            for phase_x in 0..conv.stride[1].min(shape.input[1]) {
-                let vertical = phase_taps(shape, 0, phase_y);
-                let horizontal = phase_taps(shape, 1, phase_x);
-                let phases =
-                    |axis: usize, phase: usize| (shape.input[axis] - phase).div_ceil(conv.stride[axis]);
-                let windows = Windows {
-                    grid: [phases(0, phase_y), phases(1, phase_x)],
-                    step: [1, 1],
-                    plane: shape.output,
-                    image_stride: conv.out_channels * shape.output[0] * shape.output[1],
-                    images: shape.batch,
-                    tap_rows: vertical.iter().map(|t| t.1).collect(),
-                    tap_cols: horizontal.iter().map(|t| t.1).collect(),
-                };
-                let order = WeightOrder {
-                    row: taps,
-                    channel: rows * taps,
-                    group: channels * rows * taps,
-                    taps: vertical
-                        .iter()
-                        .flat_map(|r| horizontal.iter().map(|s| r.0 * conv.kernel[1] + s.0))
-                        .collect(),
-                };
-                let target = Target {
-                    out: SharedMut(dx.as_mut_ptr()),
-                    plane: shape.input,
-                    step: conv.stride,
-                    offset: [phase_y, phase_x],
-                };
-                Implicit {
-                    windows,
-                    input: dy,
-                    weights: w,
-                    order,
-                    groups: conv.groups,
-                    channels,
-                    rows,
-                    target,
-                    bias,
-                    activation,
-                }
-                .run(self.level);
-            }
+        Implicit {
+            phases: backward_phases(shape),
+            input: dy,
+            weights: w,
+            order: WeightOrder { row: taps, channel: rows * taps, group: channels * rows * taps },
+            groups: conv.groups,
+            channels,
+            rows,
+            out: SharedMut(dx.as_mut_ptr()),
+            out_plane: shape.input,
+            step: conv.stride,
+            bias,
+            activation,
         }
+        .run(self.level);
     }
 
     /// As [`conv2d_backward_weight`].
@@ -318,6 +280,33 @@ fn forward_windows(shape: &ConvShape) -> Windows {
         tap_rows: taps(0),
         tap_cols: taps(1),
     }
+}
+
+/// The gradient of the input: for each phase of the stride a convolution of the output gradient with the taps that
+/// reach it.
+fn backward_phases(shape: &ConvShape) -> Vec<Phase> {
+    let conv = &shape.conv;
+    let mut phases = Vec::new();
+    for phase_y in 0..conv.stride[0] {
+        let vertical = phase_taps(shape, 0, phase_y);
+        for phase_x in 0..conv.stride[1] {
+            let horizontal = phase_taps(shape, 1, phase_x);
+            let windows = Windows {
+                grid: [0, 1].map(|axis| shape.input[axis].div_ceil(conv.stride[axis])),
+                step: [1, 1],
+                plane: shape.output,
+                image_stride: conv.out_channels * shape.output[0] * shape.output[1],
+                images: shape.batch,
+                tap_rows: vertical.iter().map(|t| t.1).collect(),
+                tap_cols: horizontal.iter().map(|t| t.1).collect(),
+            };
+            let taps = (vertical.iter())
+                .flat_map(|r| horizontal.iter().map(|s| r.0 * conv.kernel[1] + s.0))
+                .collect();
+            phases.push(Phase { windows, taps });
+        }
+    }
+    phases
 }
 
 /// The taps that reach input pixels `stride * i + phase` along one axis, each with the distance from `i` to the

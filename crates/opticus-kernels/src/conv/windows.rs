@@ -6,15 +6,28 @@
 
 use crate::simd::{Simd, first};
 
-/// How far apart the lanes of a vector are in the input.
+/// How the lanes of a vector lie in the input.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Pattern {
+    /// Runs of neighbours.
     Adjacent,
+    /// Runs of every second pixel.
     EverySecond,
     Anywhere,
 }
 
-/// Windows over a batch of planes: output pixel `(y, x)` and tap `(i, j)` read input pixel
+/// Runs of lanes that are read one by one before it is cheaper to gather.
+const RUNS: usize = 4;
+
+/// Lanes at a constant distance: the end of a row or of an image ends it.
+#[derive(Clone, Copy, Debug)]
+struct Run {
+    /// Where lane 0 would be, relative to the lane 0 of the vector.
+    offset: isize,
+    mask: u32,
+}
+
+/// Windows over a batch of planes; several sets of taps (phases) may share them. Output pixel `(y, x)` and tap `(i, j)` read input pixel
 /// `(y * step[0] + tap_rows[i], x * step[1] + tap_cols[j])`, which is zero outside the plane.
 #[derive(Clone, Debug)]
 pub(crate) struct Windows {
@@ -40,6 +53,7 @@ struct Read {
 pub(crate) struct Lanes {
     pattern: Pattern,
     index: [i32; 16],
+    runs: Vec<Run>,
     reads: Vec<Read>,
     rows: Vec<u32>,
     cols: Vec<u32>,
@@ -50,6 +64,7 @@ impl Lanes {
         Lanes {
             pattern: Pattern::Adjacent,
             index: [0; 16],
+            runs: Vec::new(),
             reads: Vec::new(),
             rows: Vec::new(),
             cols: Vec::new(),
@@ -78,6 +93,7 @@ impl Windows {
         lanes.rows.clear();
         lanes.cols.clear();
         lanes.reads.clear();
+        lanes.runs.clear();
         if x + count <= self.grid[1] {
             // One row of one image.
             lanes.pattern = match self.step[1] {
@@ -108,7 +124,8 @@ impl Windows {
             self.describe_scattered(lanes, image, pixel, count, origin);
         }
         if lanes.pattern == Pattern::EverySecond {
-            for mask in lanes.cols.iter_mut().chain(&mut lanes.rows) {
+            let runs = lanes.runs.iter_mut().map(|run| &mut run.mask);
+            for mask in lanes.cols.iter_mut().chain(&mut lanes.rows).chain(runs) {
                 *mask = spread(*mask);
             }
         }
@@ -126,7 +143,7 @@ impl Windows {
         let mut tops = [isize::MIN / 2; 16];
         let mut lefts = [isize::MIN / 2; 16];
         lanes.index = [0; 16];
-        let (mut adjacent, mut second) = (true, true);
+        let step = self.step[1] as isize;
         for l in 0..count {
             if n == self.images {
                 break;
@@ -135,8 +152,11 @@ impl Windows {
             lefts[l] = (x * self.step[1]) as isize;
             let at = (n * self.image_stride) as isize + tops[l] * width + lefts[l] - origin;
             lanes.index[l] = at as i32;
-            adjacent &= at == l as isize;
-            second &= at == 2 * l as isize;
+            let offset = at - l as isize * step;
+            match lanes.runs.last_mut() {
+                Some(run) if run.offset == offset => run.mask |= 1 << l,
+                _ => lanes.runs.push(Run { offset, mask: 1 << l }),
+            }
             x += 1;
             if x == self.grid[1] {
                 x = 0;
@@ -147,11 +167,15 @@ impl Windows {
                 }
             }
         }
-        lanes.pattern = match (adjacent, second) {
-            (true, _) => Pattern::Adjacent,
-            (_, true) => Pattern::EverySecond,
+        lanes.pattern = match step {
+            1 if lanes.runs.len() <= RUNS => Pattern::Adjacent,
+            2 if lanes.runs.len() <= RUNS => Pattern::EverySecond,
             _ => Pattern::Anywhere,
         };
+        if lanes.runs.len() == 1 {
+            // One run is the vector itself.
+            lanes.runs.clear();
+        }
         let inside = |starts: &[isize; 16], shift: isize, size: isize| {
             let mut mask = 0;
             for (l, &start) in starts.iter().enumerate() {
@@ -204,7 +228,20 @@ pub(crate) unsafe fn gather<S: Simd>(s: S, lanes: &Lanes, g: Gathering) {
             }
         };
     }
+    macro_rules! runs {
+        ($load:ident) => {
+            each!(p, mask, {
+                let mut v = s.zero();
+                for run in &lanes.runs {
+                    v = s.add(v, s.$load(p.wrapping_offset(run.offset), mask & run.mask));
+                }
+                v
+            })
+        };
+    }
     match lanes.pattern {
+        Pattern::Adjacent if !lanes.runs.is_empty() => runs!(load_masked),
+        Pattern::EverySecond if !lanes.runs.is_empty() => runs!(load_even),
         Pattern::Adjacent => each!(p, mask, s.load_masked(p, mask)),
         Pattern::EverySecond => each!(p, mask, s.load_even(p, mask)),
         Pattern::Anywhere => each!(p, mask, s.gather(p, lanes.index.as_ptr(), mask)),

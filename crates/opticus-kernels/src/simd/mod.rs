@@ -69,6 +69,17 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// `LANES` indices must be readable, and the values of the set bits.
     unsafe fn gather(self, p: *const f32, index: *const i32, mask: u32) -> Self::V;
 
+    /// Asks for the cache line at `p`, which need not be valid, to be brought near.
+    #[inline(always)]
+    fn prefetch(self, p: *const f32) {
+        let _ = p;
+    }
+    /// As [`Simd::prefetch`], for a line that will be written.
+    #[inline(always)]
+    fn prefetch_write(self, p: *const f32) {
+        let _ = p;
+    }
+
     /// The matrix product of [`crate::gemm::micro`], compiled once for this instruction set.
     ///
     /// # Safety

@@ -166,6 +166,11 @@ impl Patch {
                 let cols = S::LANES.min(run.len - i);
                 for lane in (0..LANES).step_by(S::LANES) {
                     let rows = channels.saturating_sub(lane).min(S::LANES);
+                    // The same pixels of the next channels, which come next: every plane is another page, where
+                    // the processor's own prefetching starts anew.
+                    for row in lane..lane + S::LANES {
+                        s.prefetch(src.wrapping_add((LANES + row) * plane + run.start + i));
+                    }
                     // SAFETY: pixels of the runs lie in the plane, their places in the patch; rows past the
                     // channels are not read.
                     unsafe {
