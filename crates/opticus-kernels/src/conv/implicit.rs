@@ -10,7 +10,7 @@ use super::windows::{Gathering, Lanes, Windows, gather};
 use crate::Activation;
 use crate::gemm::micro::{BLOCK, Left, Product, Start};
 use crate::scratch::Scratch;
-use crate::simd::{Kernel, Level, Shared, SharedMut, Simd};
+use crate::simd::{Kernel, Level, Shared, SharedMut, Simd, first};
 
 /// Inner steps of one pass over the result: a panel of this height fits the first cache.
 const INNER: usize = 256;
@@ -181,7 +181,7 @@ impl Kernel for Task<'_> {
             self.sum(s, phase, weights, if direct { None } else { Some(&mut aside[i * one..][..one]) });
         }
         if !direct {
-            self.scatter(&aside, one, columns);
+            self.scatter(s, &aside, one, columns);
         }
     }
 }
@@ -285,7 +285,7 @@ impl Task<'_> {
 
     /// Writes the sums of all phases to their pixels, a row of the output at a time.
     #[inline(always)]
-    fn scatter(&self, sums: &[f32], one: usize, columns: usize) {
+    fn scatter<S: Simd>(&self, s: S, sums: &[f32], one: usize, columns: usize) {
         let job = self.job;
         let (plane, step) = (job.out_plane, job.step);
         let grid = job.windows().grid;
@@ -301,14 +301,17 @@ impl Task<'_> {
                     let image_row = n * job.groups * job.rows + row0 + row;
                     for phase_y in 0..step[0].min(plane[0] - y * step[0]) {
                         let at = (image_row * plane[0] + y * step[0] + phase_y) * plane[1] + x * step[1];
-                        let len = (run * step[1]).min(plane[1] - x * step[1]);
-                        // SAFETY: a part of a row of the output that is this task's alone.
-                        let out = unsafe { std::slice::from_raw_parts_mut(job.out.get().add(at), len) };
-                        let values = |phase_x: usize| {
-                            let phase = phase_y * step[1] + phase_x;
-                            &sums[phase * one + row * columns + from + done..][..run]
+                        let values = phase_y * step[1] * one + row * columns + from + done;
+                        let strip = Strip {
+                            values: sums[values..].as_ptr(),
+                            phase: one,
+                            run,
+                            out: job.out.get().wrapping_add(at),
+                            len: (run * step[1]).min(plane[1] - x * step[1]),
+                            step: step[1],
                         };
-                        interleave(out, step[1], values);
+                        // SAFETY: sums of all phases, and a part of a row of the output that is this task's alone.
+                        unsafe { strip.write(s) };
                     }
                 }
                 done += run;
@@ -321,30 +324,45 @@ impl Task<'_> {
     }
 }
 
-/// Writes the values of each phase to every `step`-th place of `out`, as far as that goes.
-#[inline(always)]
-fn interleave<'v>(out: &mut [f32], step: usize, values: impl Fn(usize) -> &'v [f32]) {
-    match step {
-        1 => {
-            let values = values(0);
-            let len = values.len().min(out.len());
-            out[..len].copy_from_slice(&values[..len]);
-        }
-        2 => {
-            let (even, odd) = (values(0), values(1));
-            let pairs = even.len().min(out.len() / 2);
-            for ((pair, even), odd) in out.chunks_exact_mut(2).zip(&even[..pairs]).zip(odd) {
-                pair[0] = *even;
-                pair[1] = *odd;
-            }
-            if pairs < even.len() && out.len() % 2 == 1 {
-                out[2 * pairs] = even[pairs];
-            }
-        }
-        _ => {
-            for phase in 0..step {
-                for (out, value) in out.iter_mut().skip(phase).step_by(step).zip(values(phase)) {
-                    *out = *value;
+/// A run of pixels of one row for all horizontal phases.
+struct Strip {
+    /// First value of phase 0.
+    values: *const f32,
+    /// Distance between the phases.
+    phase: usize,
+    /// Values of each phase.
+    run: usize,
+    out: *mut f32,
+    /// Values to write: the last ones of some phases may lie past the plane.
+    len: usize,
+    step: usize,
+}
+
+impl Strip {
+    /// Writes the phases in turn.
+    ///
+    /// # Safety
+    /// The described values must be readable, and the output writable.
+    #[inline(always)]
+    unsafe fn write<S: Simd>(&self, s: S) {
+        // SAFETY: values past `run` and outputs past `len` are masked out.
+        unsafe {
+            if self.step <= 2 {
+                for i in (0..self.run).step_by(S::LANES) {
+                    let mask = first((self.run - i).min(S::LANES));
+                    let a = s.load_masked(self.values.add(i), mask);
+                    let out = self.out.wrapping_add(self.step * i);
+                    let rest = first(self.len.saturating_sub(self.step * i).min(2 * S::LANES));
+                    if self.step == 1 {
+                        s.store_masked(out, a, mask);
+                    } else {
+                        let b = s.load_masked(self.values.add(self.phase + i), mask);
+                        s.store_in_turn(out, a, b, rest);
+                    }
+                }
+            } else {
+                for i in 0..self.len {
+                    *self.out.add(i) = *self.values.add(i % self.step * self.phase + i / self.step);
                 }
             }
         }

@@ -89,6 +89,19 @@ impl Simd for Avx2 {
         unsafe { _mm256_min_ps(a, b) }
     }
     #[inline(always)]
+    unsafe fn store_in_turn(self, p: *mut f32, a: __m256, b: __m256, mask: u32) {
+        // SAFETY: lanes that are masked out are not touched by the instruction.
+        unsafe {
+            let (low, high) = (_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
+            _mm256_maskstore_ps(p, lanes(mask), _mm256_permute2f128_ps::<0x20>(low, high));
+            _mm256_maskstore_ps(
+                p.wrapping_add(8),
+                lanes(mask >> 8),
+                _mm256_permute2f128_ps::<0x31>(low, high),
+            );
+        }
+    }
+    #[inline(always)]
     fn prefetch(self, p: *const f32) {
         // SAFETY: a hint, which never faults.
         unsafe { _mm_prefetch::<_MM_HINT_T1>(p.cast()) }

@@ -80,6 +80,17 @@ impl Simd for Avx512 {
         unsafe { _mm512_min_ps(a, b) }
     }
     #[inline(always)]
+    unsafe fn store_in_turn(self, p: *mut f32, a: __m512, b: __m512, mask: u32) {
+        // SAFETY: lanes that are masked out are not touched by the instruction.
+        unsafe {
+            let low = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+            let high = _mm512_setr_epi32(8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+            _mm512_mask_storeu_ps(p, mask as __mmask16, _mm512_permutex2var_ps(a, low, b));
+            let rest = (mask >> 16) as __mmask16;
+            _mm512_mask_storeu_ps(p.wrapping_add(16), rest, _mm512_permutex2var_ps(a, high, b));
+        }
+    }
+    #[inline(always)]
     fn prefetch(self, p: *const f32) {
         // SAFETY: a hint, which never faults.
         unsafe { _mm_prefetch::<_MM_HINT_T1>(p.cast()) }

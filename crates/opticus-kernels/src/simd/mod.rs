@@ -69,6 +69,25 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// `LANES` indices must be readable, and the values of the set bits.
     unsafe fn gather(self, p: *const f32, index: *const i32, mask: u32) -> Self::V;
 
+    /// Writes the lanes of `a` and `b` in turn: value `i` of the `2 * LANES` where bit `i` of `mask` is set.
+    ///
+    /// # Safety
+    /// The values of the set bits must be writable.
+    #[inline(always)]
+    unsafe fn store_in_turn(self, p: *mut f32, a: Self::V, b: Self::V, mask: u32) {
+        let mut lanes = [[0.0f32; 16]; 2];
+        // SAFETY: `LANES` is at most 16; bits are set where values are writable.
+        unsafe {
+            self.store(lanes[0].as_mut_ptr(), a);
+            self.store(lanes[1].as_mut_ptr(), b);
+            for i in 0..2 * Self::LANES {
+                if mask >> i & 1 != 0 {
+                    *p.wrapping_add(i) = lanes[i % 2][i / 2];
+                }
+            }
+        }
+    }
+
     /// Asks for the cache line at `p`, which need not be valid, to be brought near.
     #[inline(always)]
     fn prefetch(self, p: *const f32) {
