@@ -9,17 +9,20 @@ pub enum Algorithm {
     Implicit,
     /// Winograd's minimal filtering, four by four outputs at a time: three by three taps, stride one.
     Winograd,
+    /// Vectors of pixels under one weight each: one input channel a group.
+    Depthwise,
 }
 
 impl Algorithm {
     /// All of them.
-    pub const ALL: [Algorithm; 2] = [Algorithm::Implicit, Algorithm::Winograd];
+    pub const ALL: [Algorithm; 3] = [Algorithm::Implicit, Algorithm::Winograd, Algorithm::Depthwise];
 
     /// Whether the algorithm can compute this pass of this shape.
     pub fn supports(self, shape: &ConvShape, pass: Pass) -> bool {
         let conv = &shape.conv;
         match self {
             Algorithm::Implicit => true,
+            Algorithm::Depthwise => conv.groups == conv.in_channels,
             Algorithm::Winograd => {
                 conv.kernel == [3, 3]
                     && conv.stride == [1, 1]
@@ -34,6 +37,9 @@ impl Algorithm {
     /// The algorithm with the least expected time.
     pub fn choose(shape: &ConvShape, pass: Pass) -> Algorithm {
         let conv = &shape.conv;
+        if Algorithm::Depthwise.supports(shape, pass) && conv.groups > 1 {
+            return Algorithm::Depthwise;
+        }
         let winograd = Algorithm::Winograd.supports(shape, pass);
         if winograd && conv.in_channels >= 16 && conv.out_channels >= 16 {
             Algorithm::Winograd

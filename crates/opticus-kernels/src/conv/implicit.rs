@@ -325,17 +325,17 @@ impl Task<'_> {
 }
 
 /// A run of pixels of one row for all horizontal phases.
-struct Strip {
+pub(super) struct Strip {
     /// First value of phase 0.
-    values: *const f32,
+    pub values: *const f32,
     /// Distance between the phases.
-    phase: usize,
+    pub phase: usize,
     /// Values of each phase.
-    run: usize,
-    out: *mut f32,
+    pub run: usize,
+    pub out: *mut f32,
     /// Values to write: the last ones of some phases may lie past the plane.
-    len: usize,
-    step: usize,
+    pub len: usize,
+    pub step: usize,
 }
 
 impl Strip {
@@ -344,7 +344,7 @@ impl Strip {
     /// # Safety
     /// The described values must be readable, and the output writable.
     #[inline(always)]
-    unsafe fn write<S: Simd>(&self, s: S) {
+    pub unsafe fn write<S: Simd>(&self, s: S) {
         // SAFETY: values past `run` and outputs past `len` are masked out.
         unsafe {
             if self.step <= 2 {

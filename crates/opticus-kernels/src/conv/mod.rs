@@ -1,12 +1,14 @@
 //! Convolution and its two gradients.
 
 pub(crate) mod algorithm;
+mod depthwise;
 pub(crate) mod gradient;
 pub(crate) mod implicit;
 pub(crate) mod windows;
 mod winograd;
 
 use algorithm::{Algorithm, Pass};
+use depthwise::{Depthwise, DepthwiseGradient};
 use gradient::Gradient;
 use implicit::{Implicit, Phase, WeightOrder};
 use windows::Windows;
@@ -139,7 +141,24 @@ impl Method {
         let conv = &shape.conv;
         let (channels, rows) = (conv.in_channels / conv.groups, conv.out_channels / conv.groups);
         let taps = shape.taps();
-        if self.algorithm(shape, Pass::Forward) == Algorithm::Winograd {
+        let algorithm = self.algorithm(shape, Pass::Forward);
+        if algorithm == Algorithm::Depthwise {
+            return Depthwise {
+                phases: vec![Phase { windows: forward_windows(shape), taps: (0..taps).collect() }],
+                input: x,
+                weights: w,
+                multiplier: rows,
+                gradient: false,
+                channels: conv.out_channels,
+                out: SharedMut(out.as_mut_ptr()),
+                out_plane: shape.output,
+                step: [1, 1],
+                bias,
+                activation,
+            }
+            .run(self.level, taps);
+        }
+        if algorithm == Algorithm::Winograd {
             let filter = Filter { values: w, row: channels * taps, channel: taps, turned: false };
             return Winograd {
                 input: x,
@@ -196,7 +215,24 @@ impl Method {
         let conv = &shape.conv;
         let (channels, rows) = (conv.out_channels / conv.groups, conv.in_channels / conv.groups);
         let taps = shape.taps();
-        if self.algorithm(shape, Pass::BackwardData) == Algorithm::Winograd {
+        let algorithm = self.algorithm(shape, Pass::BackwardData);
+        if algorithm == Algorithm::Depthwise {
+            return Depthwise {
+                phases: backward_phases(shape),
+                input: dy,
+                weights: w,
+                multiplier: channels,
+                gradient: true,
+                channels: conv.in_channels,
+                out: SharedMut(dx.as_mut_ptr()),
+                out_plane: shape.input,
+                step: conv.stride,
+                bias,
+                activation,
+            }
+            .run(self.level, taps);
+        }
+        if algorithm == Algorithm::Winograd {
             let filter = Filter { values: w, row: taps, channel: rows * taps, turned: true };
             return Winograd {
                 input: dy,
@@ -238,7 +274,18 @@ impl Method {
         check_len("output gradient", dy.len(), shape.output_len());
         check_len("weight gradient", dw.len(), shape.weight_len());
         let conv = &shape.conv;
-        if self.algorithm(shape, Pass::BackwardWeight) == Algorithm::Winograd {
+        let algorithm = self.algorithm(shape, Pass::BackwardWeight);
+        if algorithm == Algorithm::Depthwise {
+            return DepthwiseGradient {
+                windows: forward_windows(shape),
+                input: x,
+                output: dy,
+                multiplier: conv.out_channels / conv.groups,
+                rows: conv.out_channels,
+            }
+            .run(self.level, dw);
+        }
+        if algorithm == Algorithm::Winograd {
             return WinogradGradient {
                 input: x,
                 output: dy,

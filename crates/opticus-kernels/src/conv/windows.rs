@@ -73,6 +73,17 @@ impl Lanes {
 }
 
 impl Windows {
+    /// The descriptions of all vectors of `width` pixels of one image; the last one may be shorter.
+    pub fn table(&self, width: usize) -> Vec<Lanes> {
+        let pixels = self.pixels();
+        let describe = |pixel: usize| {
+            let mut lanes = Lanes::new();
+            self.describe(&mut lanes, 0, pixel, width.min(pixels - pixel));
+            lanes
+        };
+        (0..pixels).step_by(width).map(describe).collect()
+    }
+
     /// Number of taps.
     pub fn taps(&self) -> usize {
         self.tap_rows.len() * self.tap_cols.len()
@@ -197,6 +208,43 @@ fn spread(mask: u32) -> u32 {
     (m | m << 1) & 0x5555_5555
 }
 
+/// Runs `$body` for every tap of `$lanes` with its number and its vector of the plane at `$src`. The way to read is
+/// chosen once, outside of the loop.
+macro_rules! for_taps {
+    ($s:ident, $lanes:expr, $src:expr, |$tap:ident, $v:ident| $body:expr) => {{
+        let lanes: &Lanes = $lanes;
+        let src: *const f32 = $src;
+        macro_rules! each {
+            ($p:ident, $mask:ident, $read:expr) => {
+                for $tap in 0..lanes.reads.len() {
+                    let read = lanes.reads[$tap];
+                    let ($p, $mask) = (src.wrapping_offset(read.offset), read.mask);
+                    let $v = $read;
+                    $body;
+                }
+            };
+        }
+        macro_rules! runs {
+            ($load:ident) => {
+                each!(p, mask, {
+                    let mut v = $s.zero();
+                    for run in &lanes.runs {
+                        v = $s.add(v, $s.$load(p.wrapping_offset(run.offset), mask & run.mask));
+                    }
+                    v
+                })
+            };
+        }
+        match lanes.pattern {
+            Pattern::Adjacent if !lanes.runs.is_empty() => runs!(load_masked),
+            Pattern::EverySecond if !lanes.runs.is_empty() => runs!(load_even),
+            Pattern::Adjacent => each!(p, mask, $s.load_masked(p, mask)),
+            Pattern::EverySecond => each!(p, mask, $s.load_even(p, mask)),
+            Pattern::Anywhere => each!(p, mask, $s.gather(p, lanes.index.as_ptr(), mask)),
+        }
+    }};
+}
+
 /// Channels of a plane to read, and where the vectors go: channel by channel, tap by tap, `dst_step` apart.
 #[derive(Clone, Copy)]
 pub(crate) struct Gathering {
@@ -215,35 +263,48 @@ pub(crate) struct Gathering {
 #[inline(always)]
 pub(crate) unsafe fn gather<S: Simd>(s: S, lanes: &Lanes, g: Gathering) {
     let Gathering { mut src, mut dst, .. } = g;
-    macro_rules! each {
-        ($p:ident, $mask:ident, $read:expr) => {
-            for _ in 0..g.channels {
-                for read in &lanes.reads {
-                    let ($p, $mask) = (src.wrapping_offset(read.offset), read.mask);
-                    // SAFETY: set bits of the mask are pixels inside the plane; the rest is by contract.
-                    unsafe { s.store(dst, $read) };
-                    dst = dst.wrapping_add(g.dst_step);
-                }
-                src = src.wrapping_add(g.plane);
-            }
-        };
+    for _ in 0..g.channels {
+        // SAFETY: set bits of the masks are pixels inside the plane; the rest is by contract.
+        unsafe {
+            for_taps!(s, lanes, src, |_tap, v| {
+                s.store(dst, v);
+                dst = dst.wrapping_add(g.dst_step);
+            });
+        }
+        src = src.wrapping_add(g.plane);
     }
-    macro_rules! runs {
-        ($load:ident) => {
-            each!(p, mask, {
-                let mut v = s.zero();
-                for run in &lanes.runs {
-                    v = s.add(v, s.$load(p.wrapping_offset(run.offset), mask & run.mask));
-                }
-                v
-            })
-        };
+}
+
+/// The sum over the taps of a weight times the pixels under it, added to `sum`.
+///
+/// # Safety
+/// `lanes` must come from windows over the plane at `src`, and `weights` hold one value a tap.
+#[inline(always)]
+pub(crate) unsafe fn weigh<S: Simd>(
+    s: S,
+    lanes: &Lanes,
+    src: *const f32,
+    weights: *const f32,
+    mut sum: S::V,
+) -> S::V {
+    // SAFETY: as in `gather`; weights by contract.
+    unsafe {
+        for_taps!(s, lanes, src, |tap, v| sum = s.fma(s.splat(*weights.add(tap)), v, sum));
     }
-    match lanes.pattern {
-        Pattern::Adjacent if !lanes.runs.is_empty() => runs!(load_masked),
-        Pattern::EverySecond if !lanes.runs.is_empty() => runs!(load_even),
-        Pattern::Adjacent => each!(p, mask, s.load_masked(p, mask)),
-        Pattern::EverySecond => each!(p, mask, s.load_even(p, mask)),
-        Pattern::Anywhere => each!(p, mask, s.gather(p, lanes.index.as_ptr(), mask)),
+    sum
+}
+
+/// Adds `v` times the pixels under each tap to the sums of that tap, `[tap][LANES]`.
+///
+/// # Safety
+/// `lanes` must come from windows over the plane at `src`, and `sums` hold one vector a tap.
+#[inline(always)]
+pub(crate) unsafe fn correlate<S: Simd>(s: S, lanes: &Lanes, src: *const f32, v: S::V, sums: *mut f32) {
+    // SAFETY: as in `gather`; sums by contract.
+    unsafe {
+        for_taps!(s, lanes, src, |tap, pixels| {
+            let at = sums.add(tap * S::LANES);
+            s.store(at, s.fma(v, pixels, s.load(at)));
+        });
     }
 }
