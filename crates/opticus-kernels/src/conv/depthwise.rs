@@ -12,6 +12,8 @@ use crate::simd::{Kernel, Level, SharedMut, Simd, first};
 
 /// Values of a task at least: small planes are computed several at a time.
 const VALUES: usize = 1 << 14;
+/// Planes that are computed at once.
+const TOGETHER: usize = 4;
 
 /// A forward pass or the gradient of the input.
 pub(crate) struct Depthwise<'a> {
@@ -40,7 +42,7 @@ impl Depthwise<'_> {
             return;
         }
         let tables: Vec<_> = self.phases.iter().map(|phase| phase.windows.table(level.lanes())).collect();
-        let per_task = VALUES.div_ceil(plane);
+        let per_task = VALUES.div_ceil(plane).next_multiple_of(TOGETHER);
         (0..planes.div_ceil(per_task)).into_par_iter().for_each(|task| {
             let first = task * per_task;
             level.run(Planes {
@@ -64,6 +66,22 @@ struct Planes<'a> {
 impl Kernel for Planes<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
+        let mut planes = self.planes.clone();
+        // With one plane out for each plane in, neighbours share the reading of the descriptions.
+        while self.job.multiplier == 1 && planes.len() >= TOGETHER {
+            self.compute::<S, TOGETHER>(s, planes.start);
+            planes.start += TOGETHER;
+        }
+        for plane in planes {
+            self.compute::<S, 1>(s, plane);
+        }
+    }
+}
+
+impl Planes<'_> {
+    /// Computes `PLANES` planes; more than one only with a multiplier of one.
+    #[inline(always)]
+    fn compute<S: Simd, const PLANES: usize>(&self, s: S, first_plane: usize) {
         let job = self.job;
         let plane: usize = job.out_plane.iter().product();
         let windows = &job.phases[0].windows;
@@ -71,54 +89,58 @@ impl Kernel for Planes<'_> {
         let pixels = windows.pixels();
         let direct = job.phases.len() == 1 && windows.grid == job.out_plane;
         let one = if direct { 0 } else { pixels.next_multiple_of(16) };
-        let mut aside = Scratch::new(one * job.phases.len());
-        let (terms, channels) = if job.gradient {
-            (job.multiplier, job.channels * job.multiplier)
-        } else {
-            (1, job.channels / job.multiplier)
-        };
-        let mut weights = Scratch::new(self.window * terms);
-        for p in self.planes.clone() {
-            let (image, channel) = (p / job.channels, p % job.channels);
-            let from = if job.gradient { channel * job.multiplier } else { channel / job.multiplier };
-            let input = job.input[(image * channels + from) * source..].as_ptr();
-            let filter = channel * terms * self.window;
-            let bias = s.splat(job.bias.map_or(0.0, |bias| bias[channel]));
-            for (i, (phase, table)) in job.phases.iter().zip(self.tables).enumerate() {
-                let taps = phase.taps.len();
+        let phases = job.phases.len();
+        let mut aside = Scratch::new(one * phases * PLANES);
+        // Planes that are summed for one result.
+        let terms = if job.gradient { job.multiplier } else { 1 };
+        let from = if job.gradient { first_plane * job.multiplier } else { first_plane / job.multiplier };
+        let input = job.input[from * source..].as_ptr();
+        let mut weights = Scratch::new(self.window * terms * PLANES);
+        let mut bias = [s.zero(); PLANES];
+        for (i, bias) in bias.iter_mut().enumerate() {
+            *bias = s.splat(job.bias.map_or(0.0, |bias| bias[(first_plane + i) % job.channels]));
+        }
+        for (i, (phase, table)) in job.phases.iter().zip(self.tables).enumerate() {
+            let taps = phase.taps.len();
+            // `[term][plane][tap]`
+            for p in 0..PLANES {
+                let filter = (first_plane + p) % job.channels * terms * self.window;
                 for term in 0..terms {
                     for (t, tap) in phase.taps.iter().enumerate() {
-                        weights[term * taps + t] = job.weights[filter + term * self.window + tap];
-                    }
-                }
-                let out = if direct {
-                    job.out.get().wrapping_add(p * plane)
-                } else {
-                    aside[i * one..].as_mut_ptr()
-                };
-                for (v, lanes) in table.iter().enumerate() {
-                    let at = v * S::LANES;
-                    // SAFETY: the table describes windows over the planes of the input; `out` is a plane of this
-                    // task alone, or the sums aside, which have room for it.
-                    unsafe {
-                        let mut sum = bias;
-                        for term in 0..terms {
-                            let weights = weights.as_ptr().add(term * taps);
-                            sum = weigh(s, lanes, input.wrapping_add(term * source), weights, sum);
-                        }
-                        let sum = apply(s, job.activation, sum);
-                        s.store_masked(out.add(at), sum, first((pixels - at).min(S::LANES)));
+                        weights[(term * PLANES + p) * taps + t] =
+                            job.weights[filter + term * self.window + tap];
                     }
                 }
             }
-            if !direct {
-                self.scatter(s, &aside, one, p);
+            let (out, apart) = if direct {
+                (job.out.get().wrapping_add(first_plane * plane), plane)
+            } else {
+                (aside[i * one..].as_mut_ptr(), phases * one)
+            };
+            for (v, lanes) in table.iter().enumerate() {
+                let at = v * S::LANES;
+                let mask = first((pixels - at).min(S::LANES));
+                // SAFETY: the table describes windows over the planes of the input; `out` are planes of this task
+                // alone, or the sums aside, which have room for them.
+                unsafe {
+                    let mut sums = bias;
+                    for term in 0..terms {
+                        let weights = weights.as_ptr().add(term * PLANES * taps);
+                        sums = weigh(s, lanes, input.wrapping_add(term * source), source, weights, sums);
+                    }
+                    for (p, sum) in sums.into_iter().enumerate() {
+                        s.store_masked(out.add(p * apart + at), apply(s, job.activation, sum), mask);
+                    }
+                }
+            }
+        }
+        if !direct {
+            for p in 0..PLANES {
+                self.scatter(s, &aside[p * phases * one..], one, first_plane + p);
             }
         }
     }
-}
 
-impl Planes<'_> {
     /// Writes all phases of one plane, row by row.
     #[inline(always)]
     fn scatter<S: Simd>(&self, s: S, sums: &[f32], one: usize, plane: usize) {

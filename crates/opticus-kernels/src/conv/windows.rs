@@ -275,23 +275,44 @@ pub(crate) unsafe fn gather<S: Simd>(s: S, lanes: &Lanes, g: Gathering) {
     }
 }
 
-/// The sum over the taps of a weight times the pixels under it, added to `sum`.
+/// The sums over the taps of a weight times the pixels under it, added to `sums`, for `PLANES` planes one after the
+/// other: a description is read once for all of them.
 ///
 /// # Safety
-/// `lanes` must come from windows over the plane at `src`, and `weights` hold one value a tap.
+/// `lanes` must come from windows over the planes at `src`, `plane` values apart, and `weights` hold one value a tap
+/// for each plane.
 #[inline(always)]
-pub(crate) unsafe fn weigh<S: Simd>(
+pub(crate) unsafe fn weigh<S: Simd, const PLANES: usize>(
     s: S,
     lanes: &Lanes,
     src: *const f32,
+    plane: usize,
     weights: *const f32,
-    mut sum: S::V,
-) -> S::V {
-    // SAFETY: as in `gather`; weights by contract.
-    unsafe {
-        for_taps!(s, lanes, src, |tap, v| sum = s.fma(s.splat(*weights.add(tap)), v, sum));
+    mut sums: [S::V; PLANES],
+) -> [S::V; PLANES] {
+    if lanes.pattern == Pattern::Adjacent && lanes.runs.is_empty() {
+        for (tap, read) in lanes.reads.iter().enumerate() {
+            let p = src.wrapping_offset(read.offset);
+            for (i, sum) in sums.iter_mut().enumerate() {
+                // SAFETY: as in `gather`; weights by contract.
+                unsafe {
+                    let weight = s.splat(*weights.add(i * lanes.reads.len() + tap));
+                    *sum = s.fma(weight, s.load_masked(p.wrapping_add(i * plane), read.mask), *sum);
+                }
+            }
+        }
+    } else {
+        for (i, sum) in sums.iter_mut().enumerate() {
+            // SAFETY: as above.
+            unsafe {
+                let weights = weights.add(i * lanes.reads.len());
+                for_taps!(s, lanes, src.wrapping_add(i * plane), |tap, v| {
+                    *sum = s.fma(s.splat(*weights.add(tap)), v, *sum);
+                });
+            }
+        }
     }
-    sum
+    sums
 }
 
 /// Adds `v` times the pixels under each tap to the sums of that tap, `[tap][LANES]`.
