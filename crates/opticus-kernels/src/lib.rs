@@ -16,8 +16,6 @@
 //! # Ok::<(), opticus_kernels::ShapeError>(())
 //! ```
 
-#![allow(dead_code)]
-
 mod activation;
 mod conv;
 #[cfg(feature = "engine")]
@@ -31,6 +29,7 @@ mod transpose;
 pub use activation::Activation;
 pub use conv::algorithm::{Algorithm, Pass};
 pub use conv::{Method, conv2d, conv2d_backward_bias, conv2d_backward_data, conv2d_backward_weight};
+pub use gemm::{Matrix, gemm};
 pub use shape::{Conv2d, ConvShape, Fault, ShapeError};
 pub use simd::Level;
 pub use transpose::{

@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use opticus_kernels::{
-    Activation, Algorithm, Conv2d, ConvShape, ConvTranspose2d, Fault, Level, Method,
-    conv_transpose2d_backward_data, conv_transpose2d_backward_weight, conv2d_backward_bias,
+    Activation, Algorithm, Conv2d, ConvShape, ConvTranspose2d, Fault, Level, Matrix, Method,
+    conv_transpose2d_backward_data, conv_transpose2d_backward_weight, conv2d_backward_bias, gemm,
 };
 use proptest::prelude::*;
 
@@ -245,6 +245,39 @@ proptest! {
         for method in methods() {
             check(method, conv, input);
         }
+    }
+
+    /// Any product of matrices, each contiguous by rows or by columns.
+    #[test]
+    fn any_matrix_product_equals_its_definition(
+        rows in 1usize..70, inner in 0usize..600, cols in 1usize..90, turned in any::<[bool; 2]>(),
+        with_bias in any::<bool>(),
+    ) {
+        let (a, b) = (values(rows * inner, 1), values(inner * cols, 2));
+        let bias = values(cols, 3);
+        let matrix = |v, rows, cols, turned: bool| {
+            if turned { Matrix::new(v, cols, rows).transpose() } else { Matrix::new(v, rows, cols) }
+        };
+        let at = |v: &[f32], i: usize, j: usize, rows: usize, cols: usize, turned: bool| {
+            f64::from(if turned { v[j * rows + i] } else { v[i * cols + j] })
+        };
+        let mut wanted = vec![0.0f64; rows * cols];
+        for (position, sum) in wanted.iter_mut().enumerate() {
+            let (i, j) = (position / cols, position % cols);
+            let products = (0..inner)
+                .map(|p| at(&a, i, p, rows, inner, turned[0]) * at(&b, p, j, inner, cols, turned[1]));
+            *sum = products.sum::<f64>() + if with_bias { f64::from(bias[j]) } else { 0.0 };
+            *sum = sum.max(0.0);
+        }
+        let mut out = vec![f32::NAN; rows * cols];
+        gemm(
+            matrix(&a, rows, inner, turned[0]),
+            matrix(&b, inner, cols, turned[1]),
+            with_bias.then_some(&bias[..]),
+            Activation::Relu,
+            &mut out,
+        );
+        prop_assert!(difference(&out, &wanted) < TOLERANCE);
     }
 
     /// The transposed convolution is the adjoint: `<convᵀ(x), y> = <x, conv(y)>`, and so are its gradients.

@@ -11,11 +11,14 @@ pub enum Algorithm {
     Winograd,
     /// Vectors of pixels under one weight each: one input channel a group.
     Depthwise,
+    /// A plain matrix product: the window is the whole input.
+    Dense,
 }
 
 impl Algorithm {
     /// All of them.
-    pub const ALL: [Algorithm; 3] = [Algorithm::Implicit, Algorithm::Winograd, Algorithm::Depthwise];
+    pub const ALL: [Algorithm; 4] =
+        [Algorithm::Implicit, Algorithm::Winograd, Algorithm::Depthwise, Algorithm::Dense];
 
     /// Whether the algorithm can compute this pass of this shape.
     pub fn supports(self, shape: &ConvShape, pass: Pass) -> bool {
@@ -23,6 +26,13 @@ impl Algorithm {
         match self {
             Algorithm::Implicit => true,
             Algorithm::Depthwise => conv.groups == conv.in_channels,
+            Algorithm::Dense => {
+                conv.groups == 1
+                    && conv.kernel == shape.input
+                    && shape.output == [1, 1]
+                    && conv.padding == [0, 0]
+                    && conv.dilation == [1, 1]
+            }
             Algorithm::Winograd => {
                 conv.kernel == [3, 3]
                     && conv.stride == [1, 1]
@@ -39,6 +49,9 @@ impl Algorithm {
         let conv = &shape.conv;
         if Algorithm::Depthwise.supports(shape, pass) && conv.groups > 1 {
             return Algorithm::Depthwise;
+        }
+        if Algorithm::Dense.supports(shape, pass) {
+            return Algorithm::Dense;
         }
         let winograd = Algorithm::Winograd.supports(shape, pass);
         if winograd && conv.in_channels >= 16 && conv.out_channels >= 16 {

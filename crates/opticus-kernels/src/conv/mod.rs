@@ -14,6 +14,7 @@ use implicit::{Implicit, Phase, WeightOrder};
 use windows::Windows;
 use winograd::{Filter, Winograd, WinogradGradient};
 
+use crate::gemm::{Matrix, gemm_at};
 use crate::simd::{Level, SharedMut};
 use crate::{Activation, ConvShape};
 
@@ -142,6 +143,11 @@ impl Method {
         let (channels, rows) = (conv.in_channels / conv.groups, conv.out_channels / conv.groups);
         let taps = shape.taps();
         let algorithm = self.algorithm(shape, Pass::Forward);
+        if algorithm == Algorithm::Dense {
+            let x = Matrix::new(x, shape.batch, channels * taps);
+            let w = Matrix::new(w, rows, channels * taps);
+            return gemm_at(self.level, x, w.transpose(), bias, activation, out);
+        }
         if algorithm == Algorithm::Depthwise {
             return Depthwise {
                 phases: vec![Phase { windows: forward_windows(shape), taps: (0..taps).collect() }],
@@ -216,6 +222,13 @@ impl Method {
         let (channels, rows) = (conv.out_channels / conv.groups, conv.in_channels / conv.groups);
         let taps = shape.taps();
         let algorithm = self.algorithm(shape, Pass::BackwardData);
+        if algorithm == Algorithm::Dense {
+            let dy = Matrix::new(dy, shape.batch, channels);
+            let w = Matrix::new(w, channels, rows * taps);
+            let spread: Option<Vec<f32>> =
+                bias.map(|bias| bias.iter().flat_map(|&b| std::iter::repeat_n(b, taps)).collect());
+            return gemm_at(self.level, dy, w, spread.as_deref(), activation, dx);
+        }
         if algorithm == Algorithm::Depthwise {
             return Depthwise {
                 phases: backward_phases(shape),
@@ -275,6 +288,11 @@ impl Method {
         check_len("weight gradient", dw.len(), shape.weight_len());
         let conv = &shape.conv;
         let algorithm = self.algorithm(shape, Pass::BackwardWeight);
+        if algorithm == Algorithm::Dense {
+            let x = Matrix::new(x, shape.batch, conv.in_channels * shape.taps());
+            let dy = Matrix::new(dy, shape.batch, conv.out_channels);
+            return gemm_at(self.level, dy.transpose(), x, None, Activation::None, dw);
+        }
         if algorithm == Algorithm::Depthwise {
             return DepthwiseGradient {
                 windows: forward_windows(shape),

@@ -31,6 +31,8 @@ pub(crate) enum Start {
     Sum,
     /// One value a row.
     RowBias(*const f32),
+    /// One value a column.
+    ColBias(*const f32),
 }
 
 /// One product `c[rows][cols] = start + a[rows][inner] * b[inner][cols]` within a panel.
@@ -136,6 +138,15 @@ unsafe fn tile<S: Simd, const ROWS: usize, const VECS: usize>(s: S, product: &Pr
                         } else {
                             s.load_masked(at, first(product.cols - v * S::LANES))
                         };
+                    }
+                }
+            }
+            Start::ColBias(bias) => {
+                for v in 0..VECS {
+                    let mask = first(product.cols.saturating_sub(v * S::LANES).min(S::LANES));
+                    let value = s.load_masked(bias.wrapping_add(v * S::LANES), mask);
+                    for row in acc.iter_mut() {
+                        row[v] = value;
                     }
                 }
             }

@@ -10,14 +10,15 @@ use crate::simd::{Block, BlockMut, Simd};
 /// Channels of a patch, side by side.
 pub(super) const LANES: usize = 16;
 
+/// Pixels ahead of the writing whose cache lines are asked for: every plane is another page.
+const AHEAD: usize = 48;
+
 /// Tiles of four by four over the planes of a batch.
 #[derive(Clone, Copy)]
 pub(super) struct Grid {
-    /// Size of the planes that the tiles cover.
-    pub plane: [usize; 2],
-    pub images: usize,
+    images: usize,
     /// Rows and columns of tiles.
-    pub tiles: [usize; 2],
+    tiles: [usize; 2],
     /// Columns of tiles of one unit of work.
     unit_cols: usize,
     /// Units of work side by side.
@@ -46,7 +47,7 @@ impl Grid {
         let unit_cols = tiles[1].div_ceil(units_across);
         let units_across = tiles[1].div_ceil(unit_cols);
         let units = (most / unit_cols).max(1).min(images * tiles[0] * units_across);
-        Grid { plane, images, tiles, unit_cols, units_across, units }
+        Grid { images, tiles, unit_cols, units_across, units }
     }
 
     /// Number of blocks.
@@ -201,6 +202,9 @@ impl Patch {
                 let cols = S::LANES.min(run.len - i);
                 for lane in (0..channels).step_by(S::LANES) {
                     let rows = (channels - lane).min(S::LANES);
+                    for row in lane..lane + rows {
+                        s.prefetch_write(dst.wrapping_add(row * plane + run.start + i + AHEAD));
+                    }
                     // SAFETY: as in `load`.
                     unsafe {
                         let dst = dst.add(lane * plane + run.start + i);
