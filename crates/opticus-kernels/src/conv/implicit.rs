@@ -256,6 +256,7 @@ impl Task<'_> {
                         inner: channels * taps,
                         start,
                         activation: if last { job.activation } else { Activation::None },
+                        next: std::ptr::null(),
                     });
                 }
             }

@@ -160,8 +160,14 @@ impl Kernel for Task<'_> {
         let slices = job.rows.div_ceil(width);
         for row in (0..job.rows).step_by(step) {
             for p in 0..PRODUCTS {
-                for slice in row / width..((row + step).div_ceil(width)).min(slices) {
+                let panels = row / width..((row + step).div_ceil(width)).min(slices);
+                for slice in panels.clone() {
                     let at = slice * width - row;
+                    let panel = |p: usize, slice: usize| {
+                        self.filters.as_ptr().wrapping_add((p * slices + slice) * job.channels * width)
+                    };
+                    let next =
+                        if slice + 1 < panels.end { panel(p, slice + 1) } else { panel(p + 1, panels.start) };
                     // SAFETY: the transformed tiles and filters hold all channels; the sums hold `step` rows,
                     // sixteen side by side.
                     unsafe {
@@ -169,7 +175,7 @@ impl Kernel for Task<'_> {
                         s.multiply(&Product {
                             left: Left::Blocked(tiles * LANES),
                             a: transformed.as_ptr().add(p * product),
-                            b: self.filters[(p * slices + slice) * job.channels * width..].as_ptr(),
+                            b: panel(p, slice),
                             b_stride: width,
                             c: sums.as_mut_ptr().add(p * sum + at / LANES * tiles * LANES + at % LANES),
                             row_stride: LANES,
@@ -179,6 +185,7 @@ impl Kernel for Task<'_> {
                             inner: job.channels,
                             start: Start::Zero,
                             activation: Activation::None,
+                            next,
                         });
                     }
                 }
