@@ -10,14 +10,15 @@ const FMA: f64 = 2.0;
 const FEW_ROWS: f64 = 8.0;
 /// Cycles to read one vector of pixels through a window, and write it to a panel.
 const READ: f64 = 3.0;
-/// Cycles to lay out one weight.
+/// Cycles to lay out one weight in the order of its tensor, and in another order.
 const PACK: f64 = 1.0;
+const PICK: f64 = 3.0;
 /// Cycles to turn sixteen vectors of pixels into sixteen of channels.
 const TURN: f64 = 100.0;
 /// Cycles to turn and transform one tile of sixteen channels.
 const TILE: f64 = 260.0;
 /// Cycles to transform a filter of one input channel for sixteen output channels.
-const FILTER: f64 = 250.0;
+const FILTER: f64 = 150.0;
 /// Of the products of transformed tiles, which come from the second and third cache.
 const TRAFFIC: f64 = 1.2;
 
@@ -87,12 +88,21 @@ impl Algorithm {
         match self {
             Algorithm::Implicit => {
                 let vectors = (pixels(shape.output) / LANES).ceil();
-                let products = vectors * taps * inner * rows.max(FEW_ROWS) / FMA;
-                let reading = match pass {
-                    Pass::BackwardWeight => vectors * (inner * taps + TURN / LANES * rows),
-                    _ => vectors * inner * taps,
+                let weights = inner * rows * taps;
+                let one = match pass {
+                    Pass::Forward => {
+                        vectors * inner * taps * (rows.max(FEW_ROWS) / FMA + READ) + PACK * weights
+                    }
+                    Pass::BackwardData => {
+                        vectors * inner * taps * (rows.max(FEW_ROWS) / FMA + READ) + PICK * weights
+                    }
+                    // Pixels are summed over; rows lie side by side in the vectors.
+                    Pass::BackwardWeight => {
+                        let products = LANES * (rows / LANES).ceil() / FMA;
+                        vectors * (inner * taps * (products + READ) + TURN / LANES * rows) + PICK * weights
+                    }
                 };
-                groups as f64 * (products + READ * reading + PACK * inner * rows * taps)
+                groups as f64 * one
             }
             Algorithm::Winograd => {
                 let tiles = shape.batch as f64 * plane.iter().map(|d| d.div_ceil(4) as f64).product::<f64>();
@@ -101,7 +111,8 @@ impl Algorithm {
                 let (transforms, filters) = match pass {
                     Pass::BackwardWeight => (
                         inner_blocks * (rows / 64.0).ceil() + row_blocks * (inner / 64.0).ceil(),
-                        inner * row_blocks * (16.0 / (inner / 64.0).ceil() / (rows / 64.0).ceil()).max(1.0),
+                        // Each part of the tiles has its own sums.
+                        inner * row_blocks * (16.0 / (inner * rows) * 4096.0).min(tiles / 56.0).max(1.0),
                     ),
                     _ => (inner_blocks + row_blocks, inner * row_blocks),
                 };
