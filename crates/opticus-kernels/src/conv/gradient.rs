@@ -156,6 +156,7 @@ impl Kernel for Task<'_> {
                         inner: count,
                         start,
                         activation: crate::Activation::None,
+                        next: std::ptr::null(),
                     });
                 }
             }

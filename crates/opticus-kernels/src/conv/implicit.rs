@@ -130,25 +130,36 @@ impl Implicit<'_> {
         let chunks = self.channels.div_ceil(step);
         let len = self.chunk_len(phase);
         let mut packed = Scratch::new(self.groups * chunks * len);
+        if phase.taps.is_empty() {
+            return packed;
+        }
         packed.par_chunks_mut(len.max(1)).enumerate().for_each(|(i, chunk)| {
             let (group, c0) = (i / chunks, i % chunks * step);
             let channels = step.min(self.channels - c0);
             let source = &self.weights[group * self.order.group + c0 * self.order.channel..];
-            let blocks = chunk.len() / (BLOCK * self.rows);
+            // Weights of a row that lie in the order of the taps are copied, others picked one by one.
+            let in_order = self.order.channel == phase.taps.len() && phase.taps.is_sorted();
+            let mut picked = vec![0.0f32; chunk.len() / self.rows];
+            let inner = channels * phase.taps.len();
             for row in 0..self.rows {
-                let mut fill = |p: usize, value: f32| {
-                    chunk[(p / BLOCK * self.rows + row) * BLOCK + p % BLOCK] = value;
-                };
-                let mut p = 0;
-                for c in 0..channels {
-                    let source = &source[row * self.order.row + c * self.order.channel..];
-                    for &tap in &phase.taps {
-                        fill(p, source[tap]);
-                        p += 1;
+                let source = &source[row * self.order.row..];
+                let values = if in_order {
+                    &source[..inner]
+                } else {
+                    for (c, picked) in picked.chunks_exact_mut(phase.taps.len()).take(channels).enumerate() {
+                        let source = &source[c * self.order.channel..];
+                        for (value, &tap) in picked.iter_mut().zip(&phase.taps) {
+                            *value = source[tap];
+                        }
                     }
-                }
-                for p in p..blocks * BLOCK {
-                    fill(p, 0.0);
+                    &picked[..inner]
+                };
+                let mut blocks = chunk.chunks_exact_mut(BLOCK * self.rows);
+                for values in values.chunks(BLOCK) {
+                    let Some(block) = blocks.next() else { break };
+                    let block = &mut block[row * BLOCK..][..BLOCK];
+                    block[..values.len()].copy_from_slice(values);
+                    block[values.len()..].fill(0.0);
                 }
             }
         });
@@ -256,6 +267,7 @@ impl Task<'_> {
                         inner: channels * taps,
                         start,
                         activation: if last { job.activation } else { Activation::None },
+                        next: std::ptr::null(),
                     });
                 }
             }

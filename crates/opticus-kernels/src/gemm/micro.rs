@@ -14,6 +14,9 @@ use crate::simd::{Simd, first};
 /// Inner values that lie side by side in a blocked left matrix.
 pub(crate) const BLOCK: usize = 16;
 
+/// Values in a cache line.
+const LINE: usize = 16;
+
 /// How the left matrix lies in memory.
 #[derive(Clone, Copy)]
 pub(crate) enum Left {
@@ -55,6 +58,9 @@ pub(crate) struct Product {
     pub inner: usize,
     pub start: Start,
     pub activation: Activation,
+    /// What will be read after this product, one cache line for each inner step of each register tile: it is asked
+    /// for on the way. Need not be valid.
+    pub next: *const f32,
 }
 
 /// Computes `product` in register tiles of nearly equal height. Kernels call it as [`Simd::multiply`], which is one
@@ -83,6 +89,7 @@ pub(crate) unsafe fn multiply<S: Simd>(s: S, product: &Product) {
                 c: product.c.add(row * product.row_stride),
                 rows,
                 start,
+                next: product.next.wrapping_add(tile * product.inner * LINE),
                 ..*product
             };
             by_rows(s, &part);
@@ -123,7 +130,7 @@ unsafe fn by_cols<S: Simd, const ROWS: usize>(s: S, product: &Product) {
 /// As [`multiply`], with exactly `ROWS` rows and at most `VECS` vectors of columns.
 #[inline(always)]
 unsafe fn tile<S: Simd, const ROWS: usize, const VECS: usize>(s: S, product: &Product) {
-    let Product { mut a, mut b, b_stride, c, row_stride, vec_stride, inner, .. } = *product;
+    let Product { mut a, mut b, b_stride, c, row_stride, vec_stride, inner, mut next, .. } = *product;
     let mut acc = [[s.zero(); VECS]; ROWS];
     // SAFETY: rows, columns and inner steps stay inside what the caller promises.
     unsafe {
@@ -162,6 +169,8 @@ unsafe fn tile<S: Simd, const ROWS: usize, const VECS: usize>(s: S, product: &Pr
                     for p in 0..BLOCK {
                         step::<S, ROWS, VECS, BLOCK>(s, &mut acc, a.add(p), b);
                         b = b.add(b_stride);
+                        s.prefetch(next);
+                        next = next.wrapping_add(LINE);
                     }
                     a = a.add(block);
                 }

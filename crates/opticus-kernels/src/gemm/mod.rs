@@ -158,6 +158,7 @@ impl Kernel for Task<'_> {
                     inner,
                     start,
                     activation: if pass + 1 == passes { self.activation } else { Activation::None },
+                    next: std::ptr::null(),
                 });
             }
         }

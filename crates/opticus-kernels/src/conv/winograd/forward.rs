@@ -3,31 +3,23 @@
 
 use rayon::prelude::*;
 
+use super::filter::{Filter, TransformFilters};
+use super::panels::by_panels;
 use super::patch::{Grid, LANES, Patch, Segment};
-use super::transform::{self, POINTS, PRODUCTS, TAPS, TILE};
+use super::transform::{self, POINTS, PRODUCTS, TILE};
 use super::{Strides, input_patch, output_patch, transform_input};
 use crate::Activation;
 use crate::activation::apply;
 use crate::gemm::micro::{Left, Product, Start};
 use crate::scratch::Scratch;
-use crate::simd::{Block, Kernel, Level, SharedMut, Simd, first};
+use crate::simd::{Kernel, Level, SharedMut, Simd, first};
 
 /// Tasks wanted at least. Fixed, so that the partition does not depend on the number of threads.
 const TASKS: usize = 16;
 /// Bytes of transformed input of a block: half of the second cache.
 const BLOCK_BYTES: usize = 1_200_000;
 /// Tiles of a block, at least and at most.
-const BLOCK_TILES: [usize; 2] = [16, 64];
-
-/// Filters in their tensor: tap `t` of filter `row`, channel `c` is at `row * row + c * channel + t`, where `t`
-/// counts backwards if the filter is turned.
-#[derive(Clone, Copy)]
-pub(crate) struct Filter<'a> {
-    pub values: &'a [f32],
-    pub row: usize,
-    pub channel: usize,
-    pub turned: bool,
-}
+pub(super) const BLOCK_TILES: [usize; 2] = [16, 64];
 
 /// One convolution of three by three taps with stride one.
 pub(crate) struct Winograd<'a> {
@@ -51,82 +43,35 @@ impl Winograd<'_> {
         }
         let width = level.panel();
         let slices = self.rows.div_ceil(width);
-        let mut filters = Scratch::new(PRODUCTS * slices * self.channels * width);
-        let shared = SharedMut(filters.as_mut_ptr());
-        let parts = self.channels.div_ceil(LANES);
-        (0..slices * parts).into_par_iter().for_each(|i| {
-            level.run(TransformFilter { job: self, slice: i / parts, part: i % parts, slices, out: shared });
-        });
-
         let tiles = self.images * self.output_plane.iter().map(|d| d.div_ceil(TILE)).product::<usize>();
         let fitting = BLOCK_BYTES / (4 * PRODUCTS * self.channels.next_multiple_of(LANES));
         let most = fitting.min(tiles.div_ceil(TASKS)).clamp(BLOCK_TILES[0], BLOCK_TILES[1]);
-        let grid = Grid::new(self.output_plane, self.images, most);
         let out = SharedMut(out.as_mut_ptr());
+        if by_panels(self, tiles) {
+            return self.run_by_panels(level, tiles, out);
+        }
+
+        // One line more than needed, so that the 36 products do not all fall into one set of the cache.
+        let product = slices * self.channels * width + LANES;
+        let mut filters = Scratch::new(PRODUCTS * product);
+        let shared = SharedMut(filters.as_mut_ptr());
+        let parts = self.channels.div_ceil(LANES);
+        (0..slices * parts).into_par_iter().for_each(|i| {
+            let (slice, first) = (i / parts, i % parts * LANES);
+            level.run(TransformFilters {
+                filter: self.filter,
+                rows: self.rows,
+                channels: self.channels,
+                panel: slice,
+                part: first..(first + LANES).min(self.channels),
+                out: shared,
+                product,
+            });
+        });
+        let grid = Grid::new(self.output_plane, self.images, most);
         (0..grid.blocks()).into_par_iter().for_each(|block| {
             level.run(Task { job: self, grid: &grid, block, filters: &filters, out });
         });
-    }
-}
-
-/// Transforms the filters of one panel of rows, for sixteen channels, into `[product][panel][channel][row]`.
-struct TransformFilter<'a> {
-    job: &'a Winograd<'a>,
-    slice: usize,
-    part: usize,
-    slices: usize,
-    out: SharedMut,
-}
-
-impl Kernel for TransformFilter<'_> {
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        let job = self.job;
-        let width = 2 * S::LANES;
-        let product = self.slices * job.channels * width;
-        const WINDOW: usize = TAPS * TAPS;
-        let offsets: [u32; 16] = std::array::from_fn(|j| (j * S::LANES) as u32);
-        let mut turned = [0.0f32; 16 * LANES];
-        for channel in self.part * LANES..((self.part + 1) * LANES).min(job.channels) {
-            for v in 0..2 {
-                let row = self.slice * width + v * S::LANES;
-                let rows = job.rows.saturating_sub(row).min(S::LANES);
-                let at =
-                    self.out.get().wrapping_add((self.slice * job.channels + channel) * width + v * S::LANES);
-                let source = job.filter.values.as_ptr();
-                let source = source.wrapping_add(row * job.filter.row + channel * job.filter.channel);
-                // SAFETY: nine taps of `rows` filters of one channel, `LANES` columns at a time; this panel and
-                // channel of the result belong to this task alone.
-                unsafe {
-                    let mut tap = 0;
-                    while tap < WINDOW {
-                        let cols = S::LANES.min(WINDOW - tap);
-                        let block =
-                            Block { src: source.wrapping_add(tap), stride: job.filter.row, rows, cols };
-                        let dst = turned.as_mut_ptr().add(tap * S::LANES);
-                        s.columns_to_vectors(block, dst, offsets.as_ptr());
-                        tap += cols;
-                    }
-                    let mut half = [[s.zero(); TAPS]; POINTS];
-                    for j in 0..TAPS {
-                        let mut g = [s.zero(); TAPS];
-                        for (i, g) in g.iter_mut().enumerate() {
-                            let tap = i * TAPS + j;
-                            let tap = if job.filter.turned { WINDOW - 1 - tap } else { tap };
-                            *g = s.load(turned.as_ptr().add(tap * S::LANES));
-                        }
-                        for (i, v) in transform::filter(s, g).into_iter().enumerate() {
-                            half[i][j] = v;
-                        }
-                    }
-                    for (i, row) in half.into_iter().enumerate() {
-                        for (j, v) in transform::filter(s, row).into_iter().enumerate() {
-                            s.store(at.add((i * POINTS + j) * product), v);
-                        }
-                    }
-                }
-            }
-        }
     }
 }
 
@@ -137,6 +82,58 @@ struct Task<'a> {
     block: usize,
     filters: &'a [f32],
     out: SharedMut,
+}
+
+/// The transformed input of a block of tiles and the transformed filters of some rows.
+pub(super) struct Factors {
+    /// `[product][channel / 16][tile][16]`.
+    pub inputs: *const f32,
+    pub inputs_product: usize,
+    pub tiles: usize,
+    pub channels: usize,
+    /// `[product][panel][channel][row]`.
+    pub filters: *const f32,
+    pub filters_product: usize,
+    pub panels: usize,
+}
+
+impl Factors {
+    /// Multiplies them, product by product, into `[product][row / 16][tile][16]`.
+    ///
+    /// # Safety
+    /// The described values must be readable, and `sums` writable for whole panels, `sums_product` values a product.
+    #[inline(always)]
+    pub unsafe fn multiply<S: Simd>(&self, s: S, sums: *mut f32, sums_product: usize) {
+        let (width, tiles) = (2 * S::LANES, self.tiles);
+        let vec_stride = if S::LANES == LANES { tiles * LANES } else { S::LANES };
+        for p in 0..PRODUCTS {
+            for panel in 0..self.panels {
+                let at = |p: usize, panel: usize| {
+                    self.filters.wrapping_add(p * self.filters_product + panel * self.channels * width)
+                };
+                let next = if panel + 1 < self.panels { at(p, panel + 1) } else { at(p + 1, 0) };
+                let row = panel * width;
+                // SAFETY: by contract.
+                unsafe {
+                    s.multiply(&Product {
+                        left: Left::Blocked(tiles * LANES),
+                        a: self.inputs.add(p * self.inputs_product),
+                        b: at(p, panel),
+                        b_stride: width,
+                        c: sums.add(p * sums_product + row / LANES * tiles * LANES + row % LANES),
+                        row_stride: LANES,
+                        vec_stride,
+                        rows: tiles,
+                        cols: width,
+                        inner: self.channels,
+                        start: Start::Zero,
+                        activation: Activation::None,
+                        next,
+                    });
+                }
+            }
+        }
+    }
 }
 
 impl Kernel for Task<'_> {
@@ -150,69 +147,67 @@ impl Kernel for Task<'_> {
         // One line more than needed, so that the 36 products of a tile do not all fall into one set of the cache.
         let product = blocks * tiles * LANES + LANES;
         let mut transformed = Scratch::new(PRODUCTS * product);
-        self.transform(s, &segments, tiles, product, &mut transformed);
+        // SAFETY: the transformed tiles hold all channels.
+        unsafe { job.transform_channels(s, &segments, 0..job.channels, product, transformed.as_mut_ptr()) };
 
         // Output channels at a time: whole panels, and whole patches of sixteen.
         let step = if blocks <= 4 { 64 } else { 32 };
         let step = step.min(job.rows.next_multiple_of(width.max(LANES)));
         let sum = step * tiles + LANES;
         let mut sums = Scratch::new(PRODUCTS * sum);
-        let slices = job.rows.div_ceil(width);
         for row in (0..job.rows).step_by(step) {
-            for p in 0..PRODUCTS {
-                for slice in row / width..((row + step).div_ceil(width)).min(slices) {
-                    let at = slice * width - row;
-                    // SAFETY: the transformed tiles and filters hold all channels; the sums hold `step` rows,
-                    // sixteen side by side.
-                    unsafe {
-                        let vec_stride = if S::LANES == LANES { tiles * LANES } else { S::LANES };
-                        s.multiply(&Product {
-                            left: Left::Blocked(tiles * LANES),
-                            a: transformed.as_ptr().add(p * product),
-                            b: self.filters[(p * slices + slice) * job.channels * width..].as_ptr(),
-                            b_stride: width,
-                            c: sums.as_mut_ptr().add(p * sum + at / LANES * tiles * LANES + at % LANES),
-                            row_stride: LANES,
-                            vec_stride,
-                            rows: tiles,
-                            cols: width,
-                            inner: job.channels,
-                            start: Start::Zero,
-                            activation: Activation::None,
-                        });
-                    }
-                }
-            }
-            self.finish(s, &segments, tiles, row..(row + step).min(job.rows), &sums);
+            let rows = row..(row + step).min(job.rows);
+            let factors = Factors {
+                inputs: transformed.as_ptr(),
+                inputs_product: product,
+                tiles,
+                channels: job.channels,
+                filters: self.filters[row * job.channels..].as_ptr(),
+                filters_product: self.filters.len() / PRODUCTS,
+                panels: rows.len().div_ceil(width),
+            };
+            // SAFETY: the transformed tiles and filters hold all channels; the sums hold `step` rows.
+            unsafe { factors.multiply(s, sums.as_mut_ptr(), sum) };
+            job.finish(s, &segments, tiles, rows, &sums, self.out);
         }
     }
 }
 
-impl Task<'_> {
-    /// Transforms the input under all tiles into `[product][channel / 16][tile][16]`.
+impl Winograd<'_> {
+    /// Transforms some channels of the input under all tiles into `[product][channel / 16][tile][16]`.
+    ///
+    /// # Safety
+    /// `out`, where the first of the channels goes, must hold them all.
     #[inline(always)]
-    fn transform<S: Simd>(&self, s: S, segments: &[Segment], tiles: usize, product: usize, out: &mut [f32]) {
-        let job = self.job;
-        let plane: usize = job.input_plane.iter().product();
+    pub(super) unsafe fn transform_channels<S: Simd>(
+        &self,
+        s: S,
+        segments: &[Segment],
+        channels: std::ops::Range<usize>,
+        product: usize,
+        out: *mut f32,
+    ) {
+        let plane: usize = self.input_plane.iter().product();
+        let tiles = segments.last().map_or(0, |last| last.tile + last.size[0] * last.size[1]);
         let mut patch = Patch::new();
         for segment in segments {
-            input_patch(&mut patch, segment, job.input_plane, job.padding);
+            input_patch(&mut patch, segment, self.input_plane, self.padding);
             let mut pixels = Scratch::new(patch.len());
             let mut rows = Scratch::new(POINTS * patch.cols * S::LANES);
             patch.clear_border(&mut pixels);
-            for (block, channel) in (0..job.channels).step_by(LANES).enumerate() {
-                let channels = LANES.min(job.channels - channel);
-                let source = &job.input[(segment.image * job.channels + channel) * plane..];
+            for (block, channel) in channels.clone().step_by(LANES).enumerate() {
+                let count = LANES.min(channels.end - channel);
+                let source = &self.input[(segment.image * self.channels + channel) * plane..];
                 // SAFETY: the patch describes these planes; the result holds all tiles of the segment.
                 unsafe {
-                    patch.load(s, source.as_ptr(), plane, channels, pixels.as_mut_ptr());
+                    patch.load(s, source.as_ptr(), plane, count, pixels.as_mut_ptr());
                     for lane in (0..LANES).step_by(S::LANES) {
                         transform_input(
                             s,
                             segment,
                             pixels.as_ptr().add(lane),
                             rows.as_mut_ptr(),
-                            out.as_mut_ptr().add(block * tiles * LANES + lane),
+                            out.add(block * tiles * LANES + lane),
                             Strides { product, tile: LANES },
                         );
                     }
@@ -223,20 +218,20 @@ impl Task<'_> {
 
     /// Turns sums back into pixels of some output channels.
     #[inline(always)]
-    fn finish<S: Simd>(
+    pub(super) fn finish<S: Simd>(
         &self,
         s: S,
         segments: &[Segment],
         tiles: usize,
         channels: std::ops::Range<usize>,
         sums: &[f32],
+        out: SharedMut,
     ) {
-        let job = self.job;
-        let plane: usize = job.output_plane.iter().product();
+        let plane: usize = self.output_plane.iter().product();
         let mut patch = Patch::new();
         let product = sums.len() / PRODUCTS;
         for segment in segments {
-            output_patch(&mut patch, segment, job.output_plane);
+            output_patch(&mut patch, segment, self.output_plane);
             let mut pixels = Scratch::new(patch.len());
             for (block, channel) in channels.clone().step_by(LANES).enumerate() {
                 let count = LANES.min(channels.end - channel);
@@ -244,7 +239,7 @@ impl Task<'_> {
                     // SAFETY: the bias has a value for each of the set bits; sums and pixels hold all tiles of
                     // the segment.
                     unsafe {
-                        let bias = match job.bias {
+                        let bias = match self.bias {
                             Some(bias) => s.load_masked(
                                 bias[channel + lane..].as_ptr(),
                                 first((count - lane).min(S::LANES)),
@@ -257,8 +252,8 @@ impl Task<'_> {
                 }
                 // SAFETY: the patch describes these planes, whose tiles belong to this task alone.
                 unsafe {
-                    let at = (segment.image * job.rows + channel) * plane;
-                    patch.save(s, pixels.as_ptr(), self.out.get().add(at), plane, count);
+                    let at = (segment.image * self.rows + channel) * plane;
+                    patch.save(s, pixels.as_ptr(), out.get().add(at), plane, count);
                 }
             }
         }
@@ -297,7 +292,7 @@ impl Task<'_> {
                 let at = pixels.add((tile_row * TILE * cols + tile_col * TILE) * LANES);
                 for (i, row) in half.into_iter().enumerate() {
                     for (j, v) in transform::output(s, row).into_iter().enumerate() {
-                        let v = apply(s, self.job.activation, s.add(v, bias));
+                        let v = apply(s, self.activation, s.add(v, bias));
                         s.store(at.add((i * cols + j) * LANES), v);
                     }
                 }

@@ -121,6 +121,7 @@ impl Kernel for Task<'_> {
                             inner: tiles,
                             start,
                             activation: Activation::None,
+                            next: std::ptr::null(),
                         });
                     }
                 }

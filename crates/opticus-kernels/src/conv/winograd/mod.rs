@@ -8,12 +8,15 @@
 // Rows and columns of register tiles are clearer by number.
 #![allow(clippy::needless_range_loop)]
 
+mod filter;
 mod forward;
 mod gradient;
+mod panels;
 mod patch;
 mod transform;
 
-pub(crate) use forward::{Filter, Winograd};
+pub(crate) use filter::Filter;
+pub(crate) use forward::Winograd;
 pub(crate) use gradient::WinogradGradient;
 
 use patch::{LANES, Patch, Segment};
