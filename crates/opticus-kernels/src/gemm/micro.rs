@@ -179,6 +179,8 @@ unsafe fn tile<S: Simd, const ROWS: usize, const VECS: usize>(s: S, product: &Pr
                         b = b.add(b_stride);
                         s.prefetch(next);
                         next = next.wrapping_add(LINE);
+                        // The next block of this tile's rows, a line a step: it lies in another page.
+                        s.prefetch_near(a.wrapping_add(block + p * BLOCK));
                     }
                     a = a.add(block);
                 }
