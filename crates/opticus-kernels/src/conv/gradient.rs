@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use super::windows::{Gathering, Lanes, Windows, gather};
 use crate::gemm::micro::{BLOCK, Left, Product, Start};
 use crate::scratch::Scratch;
-use crate::simd::{Block, Kernel, Level, SharedMut, Simd};
+use crate::simd::{Block, BlockMut, Kernel, Level, SharedMut, Simd};
 
 /// Pixels of one pass over the sums.
 const PIXELS: usize = 256;
@@ -69,22 +69,60 @@ impl Gradient<'_> {
                 width,
             });
         });
-        let columns = self.channels * taps;
-        dw.par_chunks_mut(columns).enumerate().for_each(|(row, dw)| {
-            let (group, row) = (row / self.rows, row % self.rows);
-            let at = |part: usize| {
-                (part * self.groups + group) * len + row / width * columns * width + row % width
-            };
-            let first = &sums[at(0)..];
-            for (value, sum) in dw.iter_mut().zip(first.iter().step_by(width)) {
-                *value = *sum;
-            }
-            for part in 1..parts {
-                for (value, sum) in dw.iter_mut().zip(sums[at(part)..].iter().step_by(width)) {
-                    *value += *sum;
-                }
-            }
+        let lanes = level.lanes();
+        let blocks = self.rows.div_ceil(lanes);
+        let out = SharedMut(dw.as_mut_ptr());
+        (0..self.groups * blocks).into_par_iter().for_each(|i| {
+            let (group, row) = (i / blocks, i % blocks * lanes);
+            level.run(Finish { job: self, sums: &sums, len, parts, group, row, width, out });
         });
+    }
+}
+
+/// Adds the parts of one vector of rows, in order, and turns them into rows of the weights.
+struct Finish<'a> {
+    job: &'a Gradient<'a>,
+    sums: &'a [f32],
+    /// Values of one part of one group.
+    len: usize,
+    parts: usize,
+    group: usize,
+    row: usize,
+    width: usize,
+    out: SharedMut,
+}
+
+impl Kernel for Finish<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let job = self.job;
+        let columns = job.channels * job.windows.taps();
+        let rows = S::LANES.min(job.rows - self.row);
+        let first = self.row / self.width * columns * self.width + self.row % self.width;
+        let part = job.groups * self.len;
+        let mut offsets = [0u32; 16];
+        for (j, offset) in offsets.iter_mut().enumerate() {
+            *offset = (j * S::LANES) as u32;
+        }
+        let mut block = [0.0f32; 256];
+        for column in (0..columns).step_by(S::LANES) {
+            let cols = S::LANES.min(columns - column);
+            // SAFETY: every part holds a vector of these rows for each column; these rows are this task's alone.
+            unsafe {
+                for j in 0..cols {
+                    let from =
+                        self.sums.as_ptr().add(self.group * self.len + first + (column + j) * self.width);
+                    let mut sum = s.load(from);
+                    for p in 1..self.parts {
+                        sum = s.add(sum, s.load(from.add(p * part)));
+                    }
+                    s.store(block.as_mut_ptr().add(j * S::LANES), sum);
+                }
+                let dst = self.out.get().add((self.group * job.rows + self.row) * columns + column);
+                let target = BlockMut { dst, stride: columns, rows, cols };
+                s.vectors_to_columns(block.as_ptr(), offsets.as_ptr(), target);
+            }
+        }
     }
 }
 

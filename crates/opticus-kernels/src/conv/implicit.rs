@@ -137,29 +137,35 @@ impl Implicit<'_> {
             let (group, c0) = (i / chunks, i % chunks * step);
             let channels = step.min(self.channels - c0);
             let source = &self.weights[group * self.order.group + c0 * self.order.channel..];
-            // Weights of a row that lie in the order of the taps are copied, others picked one by one.
+            // Weights of a row that lie in the order of the taps are copied, others picked one by one first.
             let in_order = self.order.channel == phase.taps.len() && phase.taps.is_sorted();
-            let mut picked = vec![0.0f32; chunk.len() / self.rows];
             let inner = channels * phase.taps.len();
-            for row in 0..self.rows {
-                let source = &source[row * self.order.row..];
-                let values = if in_order {
-                    &source[..inner]
-                } else {
-                    for (c, picked) in picked.chunks_exact_mut(phase.taps.len()).take(channels).enumerate() {
-                        let source = &source[c * self.order.channel..];
+            let mut picked = Scratch::new(if in_order { 0 } else { inner * self.rows });
+            let (rows, pitch) = if in_order {
+                (source, self.order.row)
+            } else {
+                for row in 0..self.rows {
+                    for c in 0..channels {
+                        let source = &source[row * self.order.row + c * self.order.channel..];
+                        let picked = &mut picked[row * inner + c * phase.taps.len()..][..phase.taps.len()];
                         for (value, &tap) in picked.iter_mut().zip(&phase.taps) {
                             *value = source[tap];
                         }
                     }
-                    &picked[..inner]
-                };
-                let mut blocks = chunk.chunks_exact_mut(BLOCK * self.rows);
-                for values in values.chunks(BLOCK) {
-                    let Some(block) = blocks.next() else { break };
-                    let block = &mut block[row * BLOCK..][..BLOCK];
-                    block[..values.len()].copy_from_slice(values);
-                    block[values.len()..].fill(0.0);
+                }
+                (&picked[..], inner)
+            };
+            for (b, block) in chunk.chunks_exact_mut(BLOCK * self.rows).enumerate() {
+                let count = BLOCK.min(inner.saturating_sub(b * BLOCK));
+                for (row, block) in block.chunks_exact_mut(BLOCK).enumerate() {
+                    let values = &rows[(row * pitch + b * BLOCK).min(rows.len())..];
+                    match (values.first_chunk::<BLOCK>(), count) {
+                        (Some(values), BLOCK) => block.copy_from_slice(values),
+                        _ => {
+                            block[..count].copy_from_slice(&values[..count]);
+                            block[count..].fill(0.0);
+                        }
+                    }
                 }
             }
         });

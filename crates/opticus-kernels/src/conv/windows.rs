@@ -41,8 +41,7 @@ pub(crate) struct Windows {
     pub tap_cols: Vec<isize>,
 }
 
-/// One tap of one vector: where lane 0 is, relative to the first value of the channel of image 0, and which lanes
-/// are inside.
+/// One tap of one vector: where lane 0 is, relative to the origin of the vector, and which lanes are inside.
 #[derive(Clone, Copy, Debug)]
 struct Read {
     offset: isize,
@@ -52,6 +51,11 @@ struct Read {
 /// The description of one vector of output pixels for all taps.
 pub(crate) struct Lanes {
     pattern: Pattern,
+    /// Where lane 0 of a tap at distance zero is, relative to the first value of the channel of image 0.
+    origin: isize,
+    /// The number of lanes, if all of them are in one row and inside the plane for all taps: then the next vector of
+    /// that kind differs by its origin only.
+    interior: Option<usize>,
     index: [i32; 16],
     runs: Vec<Run>,
     reads: Vec<Read>,
@@ -63,6 +67,8 @@ impl Lanes {
     pub fn new() -> Lanes {
         Lanes {
             pattern: Pattern::Adjacent,
+            origin: 0,
+            interior: None,
             index: [0; 16],
             runs: Vec::new(),
             reads: Vec::new(),
@@ -101,11 +107,19 @@ impl Windows {
         let (y, x) = (pixel / self.grid[1], pixel % self.grid[1]);
         let origin =
             (image * self.image_stride + y * self.step[0] * self.plane[1] + x * self.step[1]) as isize;
+        lanes.origin = origin;
+        let one_row = x + count <= self.grid[1];
+        let inside = one_row && self.inside(0, y, 1, height) && self.inside(1, x, count, width);
+        let interior = inside.then_some(count);
+        if inside && lanes.interior == interior {
+            return;
+        }
+        lanes.interior = interior;
         lanes.rows.clear();
         lanes.cols.clear();
         lanes.reads.clear();
         lanes.runs.clear();
-        if x + count <= self.grid[1] {
+        if one_row {
             // One row of one image.
             lanes.pattern = match self.step[1] {
                 1 => Pattern::Adjacent,
@@ -142,9 +156,19 @@ impl Windows {
         }
         for (&dy, &row) in self.tap_rows.iter().zip(&lanes.rows) {
             for (&dx, &col) in self.tap_cols.iter().zip(&lanes.cols) {
-                lanes.reads.push(Read { offset: origin + dy * width + dx, mask: row & col });
+                lanes.reads.push(Read { offset: dy * width + dx, mask: row & col });
             }
         }
+    }
+
+    /// Whether all taps of `count` windows from number `first` on along one axis are inside.
+    fn inside(&self, axis: usize, first: usize, count: usize, size: isize) -> bool {
+        let taps = if axis == 0 { &self.tap_rows } else { &self.tap_cols };
+        // Taps are in order, up or down.
+        let (Some(&a), Some(&b)) = (taps.first(), taps.last()) else { return true };
+        let start = (first * self.step[axis]) as isize;
+        let end = ((first + count - 1) * self.step[axis]) as isize;
+        start + a.min(b) >= 0 && end + a.max(b) < size
     }
 
     /// Pixels of several rows or images.
@@ -213,7 +237,7 @@ fn spread(mask: u32) -> u32 {
 macro_rules! for_taps {
     ($s:ident, $lanes:expr, $src:expr, |$tap:ident, $v:ident| $body:expr) => {{
         let lanes: &Lanes = $lanes;
-        let src: *const f32 = $src;
+        let src: *const f32 = $src.wrapping_offset(lanes.origin);
         macro_rules! each {
             ($p:ident, $mask:ident, $read:expr) => {
                 for $tap in 0..lanes.reads.len() {
@@ -245,6 +269,9 @@ macro_rules! for_taps {
     }};
 }
 
+/// Pixels of the result by which reading runs ahead.
+const AHEAD: isize = 64;
+
 /// Channels of a plane to read, and where the vectors go: channel by channel, tap by tap, `dst_step` apart.
 #[derive(Clone, Copy)]
 pub(crate) struct Gathering {
@@ -263,7 +290,10 @@ pub(crate) struct Gathering {
 #[inline(always)]
 pub(crate) unsafe fn gather<S: Simd>(s: S, lanes: &Lanes, g: Gathering) {
     let Gathering { mut src, mut dst, .. } = g;
+    // What comes next lies in another page for every channel, where the processor's own prefetching starts anew.
+    let ahead = lanes.origin + if lanes.pattern == Pattern::Adjacent { AHEAD } else { 2 * AHEAD };
     for _ in 0..g.channels {
+        s.prefetch(src.wrapping_offset(ahead));
         // SAFETY: set bits of the masks are pixels inside the plane; the rest is by contract.
         unsafe {
             for_taps!(s, lanes, src, |_tap, v| {
@@ -292,7 +322,7 @@ pub(crate) unsafe fn weigh<S: Simd, const PLANES: usize>(
 ) -> [S::V; PLANES] {
     if lanes.pattern == Pattern::Adjacent && lanes.runs.is_empty() {
         for (tap, read) in lanes.reads.iter().enumerate() {
-            let p = src.wrapping_offset(read.offset);
+            let p = src.wrapping_offset(lanes.origin + read.offset);
             for (i, sum) in sums.iter_mut().enumerate() {
                 // SAFETY: as in `gather`; weights by contract.
                 unsafe {

@@ -134,6 +134,14 @@ unsafe fn tile<S: Simd, const ROWS: usize, const VECS: usize>(s: S, product: &Pr
     let mut acc = [[s.zero(); VECS]; ROWS];
     // SAFETY: rows, columns and inner steps stay inside what the caller promises.
     unsafe {
+        if !matches!(product.start, Start::Sum) {
+            // The result is written at the end; its lines come meanwhile.
+            for r in 0..ROWS {
+                for v in 0..VECS {
+                    s.prefetch_write(c.wrapping_add(r * row_stride + v * vec_stride));
+                }
+            }
+        }
         match product.start {
             Start::Zero => {}
             Start::Sum => {
@@ -171,6 +179,8 @@ unsafe fn tile<S: Simd, const ROWS: usize, const VECS: usize>(s: S, product: &Pr
                         b = b.add(b_stride);
                         s.prefetch(next);
                         next = next.wrapping_add(LINE);
+                        // The next block of this tile's rows, a line a step: it lies in another page.
+                        s.prefetch_near(a.wrapping_add(block + p * BLOCK));
                     }
                     a = a.add(block);
                 }

@@ -93,6 +93,11 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     fn prefetch(self, p: *const f32) {
         let _ = p;
     }
+    /// As [`Simd::prefetch`], into the nearest cache.
+    #[inline(always)]
+    fn prefetch_near(self, p: *const f32) {
+        let _ = p;
+    }
     /// As [`Simd::prefetch`], for a line that will be written.
     #[inline(always)]
     fn prefetch_write(self, p: *const f32) {
