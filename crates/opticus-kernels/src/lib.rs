@@ -18,9 +18,13 @@
 
 mod activation;
 mod conv;
+mod elementwise;
 #[cfg(feature = "engine")]
 pub mod engine;
 mod gemm;
+mod norm;
+mod optimizer;
+mod partition;
 mod scratch;
 mod shape;
 mod simd;
@@ -29,7 +33,15 @@ mod transpose;
 pub use activation::Activation;
 pub use conv::algorithm::{Algorithm, Pass};
 pub use conv::{Method, conv2d, conv2d_backward_bias, conv2d_backward_data, conv2d_backward_weight};
+pub use elementwise::{
+    Function, Kept, add_relu, add_relu_in_place, apply, apply_in_place, differentiate, differentiate_in_place,
+};
 pub use gemm::{Matrix, gemm};
+pub use norm::{
+    BatchNorm, BatchNormGradients, BatchNormUpstream, NormFault, NormShape, NormShapeError,
+    batch_norm_backward, batch_norm_infer, batch_norm_train,
+};
+pub use optimizer::{Adam, Parameter, Sgd, Update, sum_of_squares, update, update_all, update_average};
 pub use shape::{Conv2d, ConvShape, Fault, ShapeError};
 pub use simd::Level;
 pub use transpose::{

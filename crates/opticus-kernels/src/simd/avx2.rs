@@ -117,6 +117,11 @@ impl Simd for Avx2 {
         unsafe { _mm_prefetch::<_MM_HINT_ET0>(p.cast()) }
     }
     #[inline(always)]
+    fn where_positive(self, gate: __m256, v: __m256) -> __m256 {
+        // SAFETY: the token proves the features.
+        unsafe { _mm256_and_ps(_mm256_cmp_ps::<_CMP_GT_OQ>(gate, _mm256_setzero_ps()), v) }
+    }
+    #[inline(always)]
     unsafe fn load(self, p: *const f32) -> __m256 {
         // SAFETY: readable by contract.
         unsafe { _mm256_loadu_ps(p) }

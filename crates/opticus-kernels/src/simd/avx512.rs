@@ -106,6 +106,11 @@ impl Simd for Avx512 {
         unsafe { _mm_prefetch::<_MM_HINT_ET0>(p.cast()) }
     }
     #[inline(always)]
+    fn where_positive(self, gate: __m512, v: __m512) -> __m512 {
+        // SAFETY: the token proves the features.
+        unsafe { _mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_GT_OQ>(gate, _mm512_setzero_ps()), v) }
+    }
+    #[inline(always)]
     unsafe fn load(self, p: *const f32) -> __m512 {
         // SAFETY: readable by contract.
         unsafe { _mm512_loadu_ps(p) }

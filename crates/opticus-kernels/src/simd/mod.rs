@@ -43,6 +43,8 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     fn max(self, a: Self::V, b: Self::V) -> Self::V;
     /// The lesser of each lane; the second where a lane is not a number.
     fn min(self, a: Self::V, b: Self::V) -> Self::V;
+    /// Each lane of `v` where that of `gate` is above zero, else zero.
+    fn where_positive(self, gate: Self::V, v: Self::V) -> Self::V;
 
     /// # Safety
     /// `LANES` values must be readable at `p`.

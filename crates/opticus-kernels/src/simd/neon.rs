@@ -78,6 +78,11 @@ impl Simd for Neon {
         unsafe { vbslq_f32(vcltq_f32(a, b), a, b) }
     }
     #[inline(always)]
+    fn where_positive(self, gate: float32x4_t, v: float32x4_t) -> float32x4_t {
+        // SAFETY: the token proves the feature.
+        unsafe { vbslq_f32(vcgtzq_f32(gate), v, vdupq_n_f32(0.0)) }
+    }
+    #[inline(always)]
     unsafe fn load(self, p: *const f32) -> float32x4_t {
         // SAFETY: readable by contract.
         unsafe { vld1q_f32(p) }

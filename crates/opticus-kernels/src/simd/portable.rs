@@ -60,6 +60,10 @@ impl Simd for Portable {
         zip(a, b, |a, b| if a < b { a } else { b })
     }
     #[inline(always)]
+    fn where_positive(self, gate: V, v: V) -> V {
+        zip(gate, v, |gate, v| if gate > 0.0 { v } else { 0.0 })
+    }
+    #[inline(always)]
     unsafe fn load(self, p: *const f32) -> V {
         // SAFETY: the caller promises four readable values; an array of them needs no alignment but theirs.
         unsafe { p.cast::<V>().read_unaligned() }
