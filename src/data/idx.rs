@@ -61,7 +61,7 @@ pub fn parse(mut stream: impl Read, limit: u64) -> Result<IdxArray, String> {
         return Err(format!("its header declares {rank} dimensions; 1 to 4 are possible"));
     }
     let mut dimensions = Vec::new();
-    let mut total = 1u64;
+    let (mut total, mut volume) = (1u64, 1u64);
     for _ in 0..rank {
         let mut bytes = [0u8; 4];
         stream.read_exact(&mut bytes).map_err(|e| short("the header", &e))?;
@@ -69,10 +69,12 @@ pub fn parse(mut stream: impl Read, limit: u64) -> Result<IdxArray, String> {
         dimensions.push(extent as usize);
         // Four 32-bit factors may overflow 64 bits; saturation is above every limit.
         total = total.saturating_mul(u64::from(extent));
+        // A zero must not hide that the others are no possible sizes.
+        volume = volume.saturating_mul(u64::from(extent.max(1)));
     }
-    if total > limit {
+    if volume > limit {
         return Err(format!(
-            "its header declares {total} bytes ({dimensions:?}); at most {limit} are possible here"
+            "its header declares more bytes ({dimensions:?}) than the {limit} that are possible here"
         ));
     }
     let mut data = Vec::with_capacity(total.min(1 << 20) as usize);
@@ -335,7 +337,8 @@ mod tests {
             assert!(why.contains(part), "{why}");
         };
         refuse(&[], "cut short in the header");
-        refuse(&bytes(&[u32::MAX; 4], &[]), "at most 1073741824 are possible");
+        refuse(&bytes(&[u32::MAX; 4], &[]), "than the 1073741824 that are possible");
+        refuse(&bytes(&[1 << 24, 0, 1 << 24, 1 << 24], &[]), "than the 1073741824 that are possible");
         refuse(&bytes(&[1 << 30], &[1, 2, 3]), "3 are there");
         refuse(&bytes(&[2], &[1, 2, 3]), "goes on after the 2 bytes");
         refuse(&bytes(&[1; 5], &[1]), "5 dimensions");

@@ -4,7 +4,7 @@
 //! `resnet20` has 269,722 parameters for ten classes of colour pictures, `resnet56` 853,018.
 
 use burn::module::Module;
-use burn::tensor::{Tensor, activation::relu};
+use burn::tensor::Tensor;
 
 use crate::nets::config::NetConfig;
 use crate::nets::init::{Scope, WeightInit};
@@ -85,13 +85,12 @@ impl Block {
     }
 
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let y = relu(self.bn1.forward(self.conv1.forward(x.clone())));
-        let y = self.bn2.forward(self.conv2.forward(y));
+        let y = self.bn1.forward_relu(self.conv1.forward(x.clone()));
         let shortcut = match &self.shortcut {
             Some(shortcut) => shortcut.forward(x),
             None => x,
         };
-        relu(y + shortcut)
+        self.bn2.forward_add_relu(self.conv2.forward(y), shortcut)
     }
 
     fn export(&self, graph: &mut Graph, x: &Value) -> Value {
@@ -139,7 +138,7 @@ impl CifarResnet {
     }
 
     fn stem(&self, x: Tensor<4>) -> Tensor<4> {
-        relu(self.bn1.forward(self.conv1.forward(x)))
+        self.bn1.forward_relu(self.conv1.forward(x))
     }
 
     fn stages(&self) -> [&[Block]; 3] {

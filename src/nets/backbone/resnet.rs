@@ -4,7 +4,7 @@
 //! 3×3 convolution of stride 1 and no max-pool, as is usual for pictures of 32 to 64 pixels.
 
 use burn::module::Module;
-use burn::tensor::{Tensor, activation::relu};
+use burn::tensor::Tensor;
 
 use crate::nets::config::{NetConfig, Stem};
 use crate::nets::init::{Scope, WeightInit};
@@ -121,7 +121,7 @@ impl Resnet {
     }
 
     fn stem(&self, x: Tensor<4>) -> Tensor<4> {
-        let x = relu(self.bn1.forward(self.conv1.forward(x)));
+        let x = self.bn1.forward_relu(self.conv1.forward(x));
         match &self.maxpool {
             Some(pool) => pool.forward(x), // [n, 64, h / 4, w / 4]
             None => x,                     // [n, 64, h, w]
@@ -214,9 +214,8 @@ impl Basic {
     }
 
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let y = relu(self.bn1.forward(self.conv1.forward(x.clone())));
-        let y = self.bn2.forward(self.conv2.forward(y));
-        relu(y + shortcut(&self.downsample, x))
+        let y = self.bn1.forward_relu(self.conv1.forward(x.clone()));
+        self.bn2.forward_add_relu(self.conv2.forward(y), shortcut(&self.downsample, x))
     }
 }
 
@@ -236,10 +235,9 @@ impl Bottleneck {
     }
 
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let y = relu(self.bn1.forward(self.conv1.forward(x.clone())));
-        let y = relu(self.bn2.forward(self.conv2.forward(y)));
-        let y = self.bn3.forward(self.conv3.forward(y));
-        relu(y + shortcut(&self.downsample, x))
+        let y = self.bn1.forward_relu(self.conv1.forward(x.clone()));
+        let y = self.bn2.forward_relu(self.conv2.forward(y));
+        self.bn3.forward_add_relu(self.conv3.forward(y), shortcut(&self.downsample, x))
     }
 }
 

@@ -5,7 +5,7 @@
 //! About 145,000 parameters for ten classes and 6 million multiplications for a picture of 28×28.
 
 use burn::module::Module;
-use burn::tensor::{Tensor, activation::relu};
+use burn::tensor::Tensor;
 
 use crate::nets::config::NetConfig;
 use crate::nets::init::{Scope, WeightInit};
@@ -49,7 +49,7 @@ impl Block {
 
     /// Without the pool: [n, outputs, h, w].
     fn convolve(&self, x: Tensor<4>) -> Tensor<4> {
-        relu(self.bn.forward(self.conv.forward(x)))
+        self.bn.forward_relu(self.conv.forward(x))
     }
 
     /// The pool, where there is one: [n, outputs, h / 2, w / 2].

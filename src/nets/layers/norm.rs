@@ -6,8 +6,10 @@ use burn::module::{
     Content, Devices, Flag, Module, ModuleDisplay, ModuleDisplayDefault, ModuleMapper, ModuleVisitor, Param,
     ParamId,
 };
-use burn::tensor::module::{batch_norm, batch_norm_train};
+use burn::tensor::activation::relu;
+use burn::tensor::module::batch_norm;
 use burn::tensor::{Device, Tensor, TensorData};
+use opticus_kernels::engine;
 
 use crate::nets::init::{Init, Scope};
 use crate::nets::onnx::{Graph, Norm, Value};
@@ -152,12 +154,30 @@ impl BatchNorm2d {
 
     /// Input and output [n, c, h, w].
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        self.run(x, None, false)
+    }
+
+    /// [`Self::forward`], then ReLU.
+    pub fn forward_relu(&self, x: Tensor<4>) -> Tensor<4> {
+        self.run(x, None, true)
+    }
+
+    /// [`Self::forward`], plus a residual, then ReLU.
+    pub fn forward_add_relu(&self, x: Tensor<4>, residual: Tensor<4>) -> Tensor<4> {
+        self.run(x, Some(residual), true)
+    }
+
+    fn run(&self, x: Tensor<4>, residual: Option<Tensor<4>>, rectify: bool) -> Tensor<4> {
         if x.device().is_autodiff() && self.training.is_enabled() {
-            self.forward_train(x)
-        } else {
-            let (mean, variance) = (self.running_mean.get(), self.running_var.get());
-            batch_norm(x, self.weight.val(), self.bias.val(), mean, variance, self.eps)
+            return self.train_on(x, residual, rectify);
         }
+        let (mean, variance) = (self.running_mean.get(), self.running_var.get());
+        let y = batch_norm(x, self.weight.val(), self.bias.val(), mean, variance, self.eps);
+        let y = match residual {
+            Some(residual) => y + residual,
+            None => y,
+        };
+        if rectify { relu(y) } else { y }
     }
 
     /// [`Self::forward`] by the running averages, as ONNX operations.
@@ -174,15 +194,16 @@ impl BatchNorm2d {
         )
     }
 
-    fn forward_train(&self, x: Tensor<4>) -> Tensor<4> {
+    fn train_on(&self, x: Tensor<4>, residual: Option<Tensor<4>>, relu: bool) -> Tensor<4> {
         let [n, _, h, w] = x.dims();
-        let batch = batch_norm_train(x, self.weight.val(), self.bias.val(), self.eps);
+        let then = engine::Then { epsilon: self.eps, residual, relu };
+        let batch = engine::batch_norm(x, self.weight.val(), self.bias.val(), then);
         // Normalisation uses the biased variance, the running average the unbiased one (as PyTorch). A single
         // value has no unbiased variance; then the biased one, zero, is the only finite choice.
         let count = (n * h * w) as f64;
         let unbiased = batch.variance.mul_scalar(count / (count - 1.0).max(1.0));
         self.running_mean.move_towards(batch.mean, self.momentum);
         self.running_var.move_towards(unbiased, self.momentum);
-        batch.output
+        batch.out
     }
 }

@@ -50,9 +50,25 @@ impl Layer {
     }
 }
 
-/// Runs the layers one after another.
-pub fn run(layers: &[Layer], x: Tensor<4>) -> Tensor<4> {
-    layers.iter().fold(x, |x, layer| layer.forward(x))
+/// Runs the layers one after another; ReLU in the pass of the layer before it.
+pub fn run(layers: &[Layer], mut x: Tensor<4>) -> Tensor<4> {
+    let mut rest = layers;
+    while let [layer, then @ ..] = rest {
+        (x, rest) = match (layer, then) {
+            (Layer::Conv2d(conv), [Layer::Activation(next), then @ ..])
+                if next.kind == ActivationKind::Relu =>
+            {
+                (conv.forward_relu(x), then)
+            }
+            (Layer::BatchNorm2d(norm), [Layer::Activation(next), then @ ..])
+                if next.kind == ActivationKind::Relu =>
+            {
+                (norm.forward_relu(x), then)
+            }
+            _ => (layer.forward(x), then),
+        };
+    }
+    x
 }
 
 /// [`run`] as ONNX operations.

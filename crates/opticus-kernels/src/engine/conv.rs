@@ -2,7 +2,7 @@
 
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
-use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::grads::Gradients as Graph;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::flex::FlexTensor;
 use burn::backend::tensor::FloatTensor;
@@ -10,7 +10,7 @@ use burn::backend::{Autodiff, Backend};
 use rayon::prelude::*;
 
 use super::flex::{contiguous, sizes, tensor, values};
-use super::{Kernels, Perhaps, Window};
+use super::{Gradients, Perhaps, Window};
 use crate::{
     Activation, Conv2d, ConvShape, conv2d, conv2d_backward_bias, conv2d_backward_data, conv2d_backward_weight,
 };
@@ -114,10 +114,10 @@ struct Memory<B: Backend> {
     window: Window,
 }
 
-impl<B: Kernels, const N: usize> Backward<B, N> for Convolve {
+impl<B: Gradients, const N: usize> Backward<B, N> for Convolve {
     type State = Memory<B>;
 
-    fn backward(self, ops: Ops<Memory<B>, N>, grads: &mut Gradients, _: &mut Checkpointer) {
+    fn backward(self, ops: Ops<Memory<B>, N>, grads: &mut Graph, _: &mut Checkpointer) {
         let Memory { x, weight, bias, y, window } = ops.state;
         let mut dy = grads.consume::<B>(&ops.node);
         if let Some(y) = y {
@@ -139,42 +139,39 @@ impl<B: Kernels, const N: usize> Backward<B, N> for Convolve {
     }
 }
 
-impl<B: Kernels, C: CheckpointStrategy> Kernels for Autodiff<B, C> {
-    fn convolve(
-        x: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        bias: Perhaps<Self>,
-        window: Window,
-        relu: bool,
-    ) -> FloatTensor<Self> {
-        let bias = bias.into_option();
-        let bare = bias.as_ref().map(|bias| bias.primitive().clone());
-        let memory = |y: &FloatTensor<B>| Memory {
-            x: x.primitive().clone(),
-            weight: weight.primitive().clone(),
-            bias: bare.clone(),
-            y: relu.then(|| y.clone()),
-            window,
-        };
-        let y = B::convolve(
-            x.primitive().clone(),
-            weight.primitive().clone(),
-            bare.clone().map_or(Perhaps::Not, Perhaps::There),
-            window,
-            relu,
-        );
-        match &bias {
-            Some(bias) => {
-                match Convolve.prepare::<C>([x.node(), weight.node(), bias.node()]).compute_bound().stateful()
-                {
-                    OpsKind::Tracked(prep) => prep.finish(memory(&y), y),
-                    OpsKind::UnTracked(prep) => prep.finish(y),
-                }
-            }
-            None => match Convolve.prepare::<C>([x.node(), weight.node()]).compute_bound().stateful() {
+/// Records the convolution for its gradients.
+pub(super) fn recorded<B: Gradients, C: CheckpointStrategy>(
+    x: FloatTensor<Autodiff<B, C>>,
+    weight: FloatTensor<Autodiff<B, C>>,
+    bias: Option<FloatTensor<Autodiff<B, C>>>,
+    window: Window,
+    relu: bool,
+) -> FloatTensor<Autodiff<B, C>> {
+    let bare = bias.as_ref().map(|bias| bias.primitive().clone());
+    let memory = |y: &FloatTensor<B>| Memory {
+        x: x.primitive().clone(),
+        weight: weight.primitive().clone(),
+        bias: bare.clone(),
+        y: relu.then(|| y.clone()),
+        window,
+    };
+    let y = B::convolve(
+        x.primitive().clone(),
+        weight.primitive().clone(),
+        bare.clone().map_or(Perhaps::Not, Perhaps::There),
+        window,
+        relu,
+    );
+    match &bias {
+        Some(bias) => {
+            match Convolve.prepare::<C>([x.node(), weight.node(), bias.node()]).compute_bound().stateful() {
                 OpsKind::Tracked(prep) => prep.finish(memory(&y), y),
                 OpsKind::UnTracked(prep) => prep.finish(y),
-            },
+            }
         }
+        None => match Convolve.prepare::<C>([x.node(), weight.node()]).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => prep.finish(memory(&y), y),
+            OpsKind::UnTracked(prep) => prep.finish(y),
+        },
     }
 }

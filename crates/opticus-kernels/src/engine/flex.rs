@@ -4,7 +4,7 @@ use burn::backend::flex::FlexTensor;
 use burn::backend::{Flex, TensorMetadata};
 use burn::tensor::{DType, TensorData};
 
-use super::{Kernels, Perhaps, Window, conv};
+use super::{Gradients, Kernels, Normalized, Perhaps, Window, conv, norm};
 
 /// The tensor with its values one after the other.
 pub(super) fn contiguous(tensor: FlexTensor) -> FlexTensor {
@@ -49,6 +49,24 @@ impl Kernels for Flex {
         }
     }
 
+    fn normalize(
+        x: FlexTensor,
+        gamma: FlexTensor,
+        beta: FlexTensor,
+        residual: Perhaps<Self>,
+        epsilon: f64,
+        relu: bool,
+    ) -> Normalized<Self> {
+        let residual = residual.into_option();
+        match all_f32([&x, &gamma, &beta].into_iter().chain(&residual)) {
+            true => norm::forward(x, gamma, beta, residual, epsilon, relu),
+            false => norm::by_engine::<Self>(x, gamma, beta, residual, epsilon, relu),
+        }
+    }
+}
+
+// A graph whose forward pass was not in f32 has no gradients: training is.
+impl Gradients for Flex {
     fn cut_gradient(y: FlexTensor, dy: FlexTensor) -> FlexTensor {
         conv::relu_gradient(y, dy)
     }
@@ -68,5 +86,16 @@ impl Kernels for Flex {
 
     fn convolve_gradient_bias(_x: FlexTensor, _bias: FlexTensor, dy: FlexTensor) -> FlexTensor {
         conv::gradient_bias(dy)
+    }
+
+    fn normalize_gradient(
+        x: FlexTensor,
+        gamma: FlexTensor,
+        mean: FlexTensor,
+        variance: FlexTensor,
+        epsilon: f64,
+        dy: FlexTensor,
+    ) -> [FlexTensor; 3] {
+        norm::gradient(x, gamma, mean, variance, epsilon, dy)
     }
 }

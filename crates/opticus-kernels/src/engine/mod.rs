@@ -3,8 +3,10 @@
 //!
 //! Models call these functions with tensors of any device, with gradients or without.
 
+mod autodiff;
 mod conv;
 mod flex;
+mod norm;
 
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, Dispatch, ExtensionType, backend_extension};
@@ -51,6 +53,62 @@ pub fn conv2d(
     ))
 }
 
+/// Batch normalisation by the batch's own statistics, then `+ residual`, then relu where asked:
+/// `relu(gamma · (x − mean) / √(variance + epsilon) + beta + residual)`, with `x`, `residual` and the result
+/// `[n, c, h, w]`, and one `gamma`, `beta`, `mean` and (biased) `variance` for each channel. The result is
+/// differentiable in `x`, `gamma`, `beta` and `residual`.
+///
+/// # Panics
+/// If the shapes cannot work; the message names them.
+pub fn batch_norm(x: Tensor<4>, gamma: Tensor<1>, beta: Tensor<1>, then: Then) -> BatchNormed {
+    let all = <Dispatch as Kernels>::normalize(
+        x.into_dispatch(),
+        gamma.into_dispatch(),
+        beta.into_dispatch(),
+        then.residual.map_or(Perhaps::Not, |residual| Perhaps::There(residual.into_dispatch())),
+        then.epsilon,
+        then.relu,
+    );
+    BatchNormed {
+        out: Tensor::from_dispatch(all.out),
+        mean: Tensor::from_dispatch(all.mean),
+        variance: Tensor::from_dispatch(all.variance),
+    }
+}
+
+/// What follows the division by the deviation.
+#[derive(Clone, Debug)]
+pub struct Then {
+    /// Added to the variance before the root.
+    pub epsilon: f64,
+    /// Added to the result, of the input's shape.
+    pub residual: Option<Tensor<4>>,
+    /// Whether negative results become zero.
+    pub relu: bool,
+}
+
+/// What [`batch_norm`] gives.
+#[derive(Clone, Debug)]
+pub struct BatchNormed {
+    /// The result, of the input's shape.
+    pub out: Tensor<4>,
+    /// The mean of each channel.
+    pub mean: Tensor<1>,
+    /// The variance of each channel, divided by the number of values.
+    pub variance: Tensor<1>,
+}
+
+/// [`BatchNormed`] as a device has it.
+#[derive(Clone, Debug, ExtensionType)]
+pub struct Normalized<B: Backend> {
+    /// The result.
+    pub out: FloatTensor<B>,
+    /// The mean of each channel.
+    pub mean: FloatTensor<B>,
+    /// The variance of each channel.
+    pub variance: FloatTensor<B>,
+}
+
 /// A tensor that may be left out.
 #[derive(Clone, Debug, ExtensionType)]
 pub enum Perhaps<B: Backend> {
@@ -83,6 +141,21 @@ pub trait Kernels: Backend {
         conv::by_engine::<Self>(x, weight, bias.into_option(), window, relu)
     }
 
+    /// See [`batch_norm`].
+    fn normalize(
+        x: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        #[extension_type] residual: Perhaps<Self>,
+        epsilon: f64,
+        relu: bool,
+    ) -> Normalized<Self> {
+        norm::by_engine::<Self>(x, gamma, beta, residual.into_option(), epsilon, relu)
+    }
+}
+
+/// What the operations' gradients are made of; the bodies are the engine's own here as well.
+pub trait Gradients: Kernels {
     /// The gradient before a relu, from its output and the gradient of that.
     fn cut_gradient(y: FloatTensor<Self>, dy: FloatTensor<Self>) -> FloatTensor<Self> {
         Self::relu_backward(y, dy)
@@ -115,5 +188,18 @@ pub trait Kernels: Backend {
         dy: FloatTensor<Self>,
     ) -> FloatTensor<Self> {
         Self::conv2d_bias_backward(x, bias, dy)
+    }
+
+    /// The gradients of a normalisation by the batch's own statistics, of the input and the two parameters.
+    fn normalize_gradient(
+        x: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        mean: FloatTensor<Self>,
+        variance: FloatTensor<Self>,
+        epsilon: f64,
+        dy: FloatTensor<Self>,
+    ) -> [FloatTensor<Self>; 3] {
+        let all = Self::batch_norm_train_backward(x, gamma, mean, variance, epsilon, dy);
+        [all.x_grad, all.gamma_grad, all.beta_grad]
     }
 }

@@ -1,0 +1,30 @@
+//! The operations with gradients, on every device.
+
+use burn::backend::Autodiff;
+use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
+use burn::backend::tensor::FloatTensor;
+
+use super::{Gradients, Kernels, Normalized, Perhaps, Window, conv, norm};
+
+impl<B: Gradients, C: CheckpointStrategy> Kernels for Autodiff<B, C> {
+    fn convolve(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: Perhaps<Self>,
+        window: Window,
+        relu: bool,
+    ) -> FloatTensor<Self> {
+        conv::recorded::<B, C>(x, weight, bias.into_option(), window, relu)
+    }
+
+    fn normalize(
+        x: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        residual: Perhaps<Self>,
+        epsilon: f64,
+        relu: bool,
+    ) -> Normalized<Self> {
+        norm::recorded::<B, C>([x, gamma, beta], residual.into_option(), epsilon, relu)
+    }
+}
