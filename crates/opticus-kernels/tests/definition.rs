@@ -234,6 +234,25 @@ fn awkward_shapes_equal_their_definition() {
     }
 }
 
+/// A few small shapes that reach every path; for Miri, which is slow:
+/// `MIRIFLAGS=-Zmiri-disable-isolation cargo +nightly miri test -p opticus-kernels --test definition small`.
+#[test]
+fn small_shapes_equal_their_definition() {
+    let base = Conv2d::new(2, 3, [3, 3]);
+    let cases = [
+        (Conv2d { padding: [1, 1], ..base }, [2, 2, 5, 3]),
+        (Conv2d { stride: [2, 2], padding: [1, 0], ..base }, [1, 2, 6, 5]),
+        (Conv2d { dilation: [2, 1], stride: [1, 3], ..base }, [1, 2, 5, 6]),
+        (Conv2d { out_channels: 4, groups: 2, ..base }, [1, 2, 4, 3]),
+        (base, [2, 2, 3, 3]),
+    ];
+    for method in methods() {
+        for (conv, input) in cases {
+            check(method, conv, input);
+        }
+    }
+}
+
 prop_compose! {
     fn any_convolution()(
         groups in 1usize..4, channels in 1usize..20, rows in 1usize..20, kernel in [1usize..5, 1usize..5],
