@@ -16,6 +16,10 @@ use crate::simd::{Kernel, Level, Shared, SharedMut, Simd, first};
 const INNER: usize = 256;
 /// Panels of one task: with [`INNER`], what the second cache holds beside the weights.
 const PANELS: usize = 8;
+/// Rows of a task at least, where there are so many: they share the reading of the windows.
+const ROWS: usize = 256;
+/// Rows of a task at least, where the pixels are too few for all threads.
+const FEW_ROWS: usize = 32;
 /// Tasks wanted at least. Fixed, so that the partition does not depend on the number of threads.
 const TASKS: usize = 16;
 
@@ -105,12 +109,17 @@ impl Implicit<'_> {
         let tasks = |per_task: usize| self.groups * panels.div_ceil(per_task);
         // Sums of all phases of a task stay in the second cache.
         let most_rows = 512 / self.phases.len();
-        let row_blocks =
-            TASKS.div_ceil(tasks(PANELS)).max(self.rows / most_rows.max(1)).clamp(1, (self.rows / 64).max(1));
+        let row_blocks = TASKS
+            .div_ceil(tasks(PANELS))
+            .max(self.rows / most_rows.max(1))
+            .clamp(1, (self.rows / ROWS).max(1));
         let mut panels_per_task = PANELS;
         while panels_per_task > 1 && tasks(panels_per_task) * row_blocks < TASKS {
             panels_per_task /= 2;
         }
+        // Few pixels: only rows are left to cut.
+        let few = TASKS.div_ceil(tasks(panels_per_task)).min(self.rows / FEW_ROWS);
+        let row_blocks = row_blocks.max(few);
         Partition { by_image, panels, panels_per_task, row_blocks }
     }
 

@@ -253,7 +253,7 @@ impl Level {
         debug_assert!(self.is_available(), "{self:?} is not available on this processor");
         match self {
             // SAFETY: a `Level` other than the portable one is only made by `available`, which asks the processor
-            // (`options::Level` checks a forced one).
+            // (`Method::at` asks for a forced one).
             #[cfg(target_arch = "x86_64")]
             Level::Avx512 => unsafe { avx512::run(kernel) },
             // SAFETY: as above.
