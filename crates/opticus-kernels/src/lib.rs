@@ -25,9 +25,11 @@ mod gemm;
 mod norm;
 mod optimizer;
 mod partition;
+mod pool;
 mod scratch;
 mod shape;
 mod simd;
+mod softmax;
 mod transpose;
 
 pub use activation::Activation;
@@ -42,8 +44,14 @@ pub use norm::{
     batch_norm_backward, batch_norm_infer, batch_norm_train,
 };
 pub use optimizer::{Adam, Parameter, Sgd, Update, sum_of_squares, update, update_all, update_average};
+pub use pool::{
+    Averaged, Pool2d, PoolFault, PoolShape, PoolShapeError, Winner, adaptive_avg_pool2d,
+    adaptive_avg_pool2d_backward, avg_pool2d, avg_pool2d_backward, max_pool2d, max_pool2d_backward,
+    max_pool2d_infer,
+};
 pub use shape::{Conv2d, ConvShape, Fault, ShapeError};
 pub use simd::Level;
+pub use softmax::{ClassError, Targets, softmax_cross_entropy};
 pub use transpose::{
     ConvTranspose2d, ConvTransposeShape, conv_transpose2d, conv_transpose2d_backward_data,
     conv_transpose2d_backward_weight,

@@ -7,3 +7,8 @@ pub(crate) const CHUNK: usize = 1 << 15;
 pub(crate) fn check_len(what: &str, got: usize, wanted: usize) {
     assert!(got == wanted, "{what} has {got} values, its shape has {wanted}");
 }
+
+/// Rows of `row` values each that make one task of about [`CHUNK`] values.
+pub(crate) fn rows_per_task(row: usize) -> usize {
+    (CHUNK / row.max(1)).max(1)
+}
