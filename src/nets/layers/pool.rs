@@ -2,8 +2,8 @@
 
 use burn::module::Module;
 use burn::tensor::Tensor;
-use burn::tensor::module::{adaptive_avg_pool2d, max_pool2d};
-use burn::tensor::ops::MaxPoolOptions;
+use burn::tensor::module::adaptive_avg_pool2d;
+use opticus_kernels::{Pool2d, engine};
 
 use crate::nets::onnx::{Graph, Value, Window};
 
@@ -28,11 +28,13 @@ impl MaxPool2d {
 
     /// Input [n, c, h, w], output [n, c, h', w'].
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let options = MaxPoolOptions::new([self.kernel; 2])
-            .with_stride([self.stride; 2])
-            .with_padding([self.padding; 2])
-            .with_ceil_mode(self.ceil_mode);
-        max_pool2d(x, options)
+        let pool = Pool2d {
+            stride: [self.stride; 2],
+            padding: [self.padding; 2],
+            ceil: self.ceil_mode,
+            ..Pool2d::new([self.kernel; 2])
+        };
+        engine::max_pool2d(x, pool)
     }
 
     /// [`Self::forward`] as ONNX operations.

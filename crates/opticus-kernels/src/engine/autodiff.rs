@@ -4,7 +4,8 @@ use burn::backend::Autodiff;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::tensor::FloatTensor;
 
-use super::{Gradients, Kernels, Normalized, Perhaps, Window, conv, norm};
+use super::{Gradients, Kernels, Normalized, Perhaps, Window, conv, norm, pool};
+use crate::Pool2d;
 
 impl<B: Gradients, C: CheckpointStrategy> Kernels for Autodiff<B, C> {
     fn convolve(
@@ -26,5 +27,9 @@ impl<B: Gradients, C: CheckpointStrategy> Kernels for Autodiff<B, C> {
         relu: bool,
     ) -> Normalized<Self> {
         norm::recorded::<B, C>([x, gamma, beta], residual.into_option(), epsilon, relu)
+    }
+
+    fn pool(x: FloatTensor<Self>, pool: Pool2d) -> FloatTensor<Self> {
+        pool::recorded::<B, C>(x, pool)
     }
 }

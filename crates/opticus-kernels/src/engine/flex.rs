@@ -4,7 +4,8 @@ use burn::backend::flex::FlexTensor;
 use burn::backend::{Flex, TensorMetadata};
 use burn::tensor::{DType, TensorData};
 
-use super::{Gradients, Kernels, Normalized, Perhaps, Window, conv, norm};
+use super::{Gradients, Kernels, Normalized, Perhaps, Window, conv, norm, pool};
+use crate::Pool2d;
 
 /// The tensor with its values one after the other.
 pub(super) fn contiguous(tensor: FlexTensor) -> FlexTensor {
@@ -63,6 +64,13 @@ impl Kernels for Flex {
             false => norm::by_engine::<Self>(x, gamma, beta, residual, epsilon, relu),
         }
     }
+
+    fn pool(x: FlexTensor, pool: Pool2d) -> FlexTensor {
+        match pool::fits(pool) && all_f32([&x]) {
+            true => pool::forward(x, pool),
+            false => pool::by_engine::<Self>(x, pool),
+        }
+    }
 }
 
 // A graph whose forward pass was not in f32 has no gradients: training is.
@@ -97,5 +105,13 @@ impl Gradients for Flex {
         dy: FlexTensor,
     ) -> [FlexTensor; 3] {
         norm::gradient(x, gamma, mean, variance, epsilon, dy)
+    }
+
+    fn pool_with_winners(x: FlexTensor, pool: Pool2d) -> (FlexTensor, FlexTensor) {
+        pool::with_winners(x, pool)
+    }
+
+    fn pool_gradient(x: FlexTensor, winners: FlexTensor, dy: FlexTensor, pool: Pool2d) -> FlexTensor {
+        pool::gradient(x, winners, dy, pool)
     }
 }

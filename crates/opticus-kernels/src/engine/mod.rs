@@ -7,11 +7,16 @@ mod autodiff;
 mod conv;
 mod flex;
 mod norm;
+mod pool;
 
-use burn::backend::tensor::FloatTensor;
-use burn::backend::{Backend, Dispatch, ExtensionType, backend_extension};
+use burn::backend::tensor::{FloatTensor, IntTensor};
+use burn::backend::{
+    Backend, Dispatch, ExtensionType, TensorMetadata, backend_extension, get_or_init_device_settings,
+};
 use burn::tensor::Tensor;
 use burn::tensor::ops::ConvOptions;
+
+use crate::Pool2d;
 
 /// What happens around the weights of a convolution. Pairs are `[vertical, horizontal]`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -74,6 +79,14 @@ pub fn batch_norm(x: Tensor<4>, gamma: Tensor<1>, beta: Tensor<1>, then: Then) -
         mean: Tensor::from_dispatch(all.mean),
         variance: Tensor::from_dispatch(all.variance),
     }
+}
+
+/// The largest value of each window: input `[n, c, h, w]`, output `[n, c, h', w']`. Differentiable.
+///
+/// # Panics
+/// If the shapes cannot work; the message names them.
+pub fn max_pool2d(x: Tensor<4>, pool: Pool2d) -> Tensor<4> {
+    Tensor::from_dispatch(<Dispatch as Kernels>::pool(x.into_dispatch(), pool))
 }
 
 /// What follows the division by the deviation.
@@ -152,6 +165,11 @@ pub trait Kernels: Backend {
     ) -> Normalized<Self> {
         norm::by_engine::<Self>(x, gamma, beta, residual.into_option(), epsilon, relu)
     }
+
+    /// See [`max_pool2d`].
+    fn pool(x: FloatTensor<Self>, pool: Pool2d) -> FloatTensor<Self> {
+        pool::by_engine::<Self>(x, pool)
+    }
 }
 
 /// What the operations' gradients are made of; the bodies are the engine's own here as well.
@@ -201,5 +219,24 @@ pub trait Gradients: Kernels {
     ) -> [FloatTensor<Self>; 3] {
         let all = Self::batch_norm_train_backward(x, gamma, mean, variance, epsilon, dy);
         [all.x_grad, all.gamma_grad, all.beta_grad]
+    }
+
+    /// The pooling, with what its gradient needs to know of each window.
+    fn pool_with_winners(x: FloatTensor<Self>, pool: Pool2d) -> (FloatTensor<Self>, IntTensor<Self>) {
+        let Pool2d { kernel, stride, padding, dilation, ceil } = pool;
+        let indices = get_or_init_device_settings::<Self>(&x.device()).int_dtype;
+        let all = Self::max_pool2d_with_indices(x, kernel, stride, padding, dilation, ceil, indices);
+        (all.output, all.indices)
+    }
+
+    /// The gradient of the pooling's input.
+    fn pool_gradient(
+        x: FloatTensor<Self>,
+        winners: IntTensor<Self>,
+        dy: FloatTensor<Self>,
+        pool: Pool2d,
+    ) -> FloatTensor<Self> {
+        let Pool2d { kernel, stride, padding, dilation, ceil } = pool;
+        Self::max_pool2d_with_indices_backward(x, kernel, stride, padding, dilation, ceil, dy, winners).x_grad
     }
 }

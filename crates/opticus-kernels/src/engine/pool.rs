@@ -1,0 +1,89 @@
+//! Max-pooling and its gradient.
+
+use burn::backend::autodiff::checkpoint::base::Checkpointer;
+use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
+use burn::backend::autodiff::grads::Gradients as Graph;
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::flex::FlexTensor;
+use burn::backend::tensor::{FloatTensor, IntTensor};
+use burn::backend::{Autodiff, Backend};
+use burn::tensor::TensorData;
+
+use super::Gradients;
+use super::flex::{contiguous, sizes, tensor, values};
+use crate::{Pool2d, PoolShape, max_pool2d, max_pool2d_backward, max_pool2d_infer};
+
+/// With the engine's own operations.
+pub(super) fn by_engine<B: Backend>(x: FloatTensor<B>, pool: Pool2d) -> FloatTensor<B> {
+    let Pool2d { kernel, stride, padding, dilation, ceil } = pool;
+    B::max_pool2d(x, kernel, stride, padding, dilation, ceil)
+}
+
+/// The largest winner that a byte can hold is that of a window of 256 taps.
+pub(super) fn fits(pool: Pool2d) -> bool {
+    pool.kernel.iter().product::<usize>() <= 256
+}
+
+fn shape(x: &FlexTensor, pool: Pool2d) -> PoolShape {
+    match pool.check(sizes(x)) {
+        Ok(shape) => shape,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+pub(super) fn forward(x: FlexTensor, pool: Pool2d) -> FlexTensor {
+    let x = contiguous(x);
+    let shape = shape(&x, pool);
+    let mut out = vec![0.0; shape.output_shape().iter().product()];
+    max_pool2d_infer(&shape, values(&x), false, &mut out);
+    tensor(out, &shape.output_shape())
+}
+
+/// The result, and the winner of each window for [`gradient`].
+pub(super) fn with_winners(x: FlexTensor, pool: Pool2d) -> (FlexTensor, FlexTensor) {
+    let x = contiguous(x);
+    let shape = shape(&x, pool);
+    let mut out = vec![0.0; shape.output_shape().iter().product()];
+    let mut winners = vec![0_u8; out.len()];
+    max_pool2d(&shape, values(&x), false, &mut out, &mut winners);
+    let winners = FlexTensor::from_data(TensorData::new(winners, shape.output_shape().to_vec()));
+    (tensor(out, &shape.output_shape()), winners)
+}
+
+pub(super) fn gradient(x: FlexTensor, winners: FlexTensor, dy: FlexTensor, pool: Pool2d) -> FlexTensor {
+    let dy = contiguous(dy);
+    let shape = shape(&x, pool);
+    let mut dx = vec![0.0; shape.input_shape().iter().product()];
+    max_pool2d_backward(&shape, values(&dy), winners.as_slice::<u8>().unwrap_or_default(), &mut dx);
+    tensor(dx, &shape.input_shape())
+}
+
+#[derive(Debug)]
+struct Pool;
+
+impl<B: Gradients> Backward<B, 1> for Pool {
+    type State = (FloatTensor<B>, IntTensor<B>, Pool2d);
+
+    fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Graph, _: &mut Checkpointer) {
+        let (x, winners, pool) = ops.state;
+        let dy = grads.consume::<B>(&ops.node);
+        let [node] = ops.parents;
+        if let Some(node) = node {
+            grads.register::<B>(node.id, B::pool_gradient(x, winners, dy, pool));
+        }
+    }
+}
+
+/// Records the pooling for its gradient.
+pub(super) fn recorded<B: Gradients, C: CheckpointStrategy>(
+    x: FloatTensor<Autodiff<B, C>>,
+    pool: Pool2d,
+) -> FloatTensor<Autodiff<B, C>> {
+    match Pool.prepare::<C>([x.node()]).compute_bound().stateful() {
+        OpsKind::Tracked(prep) => {
+            let (out, winners) = B::pool_with_winners(x.primitive().clone(), pool);
+            prep.finish((x.primitive().clone(), winners, pool), out)
+        }
+        OpsKind::UnTracked(prep) => prep.finish(B::pool(x.into_primitive(), pool)),
+    }
+}
