@@ -8,15 +8,18 @@ use rayon::prelude::*;
 
 use super::shape::PoolShape;
 use crate::partition::{CHUNK, check_len, rows_per_task};
-use crate::simd::{Kernel, Simd};
+use crate::simd::{Kernel, Simd, first};
 
 /// How the place of the winner within its window is kept: `u8` for windows of up to 255 taps, `u32` for any.
 pub trait Winner: Copy + Send + Sync + private::Sealed {
     /// Most taps that a window may have.
     const MOST: usize;
-    /// The tap, or none where it is `u32::MAX`.
+    /// From tags: the bits of each are the tap, or `NONE`.
     #[doc(hidden)]
-    fn of(tap: u32) -> Self;
+    fn from_tags(tags: &[f32], winners: &mut [Self]);
+    /// To tags.
+    #[doc(hidden)]
+    fn to_tags(winners: &[Self], tags: &mut [f32]);
     /// The tap; none is [`Winner::MOST`] or more.
     #[doc(hidden)]
     fn tap(self) -> usize;
@@ -31,23 +34,33 @@ mod private {
 
 impl Winner for u8 {
     const MOST: usize = 255;
-    #[inline(always)]
-    fn of(tap: u32) -> u8 {
-        tap as u8
+    fn from_tags(tags: &[f32], winners: &mut [u8]) {
+        for (winner, tag) in winners.iter_mut().zip(tags) {
+            *winner = tag.to_bits() as u8;
+        }
     }
-    #[inline(always)]
+    fn to_tags(winners: &[u8], tags: &mut [f32]) {
+        for (tag, &winner) in tags.iter_mut().zip(winners) {
+            *tag = f32::from_bits(u32::from(winner));
+        }
+    }
     fn tap(self) -> usize {
         usize::from(self)
     }
 }
 
 impl Winner for u32 {
-    const MOST: usize = u32::MAX as usize;
-    #[inline(always)]
-    fn of(tap: u32) -> u32 {
-        tap
+    const MOST: usize = NONE as usize;
+    fn from_tags(tags: &[f32], winners: &mut [u32]) {
+        for (winner, tag) in winners.iter_mut().zip(tags) {
+            *winner = tag.to_bits();
+        }
     }
-    #[inline(always)]
+    fn to_tags(winners: &[u32], tags: &mut [f32]) {
+        for (tag, &winner) in tags.iter_mut().zip(winners) {
+            *tag = f32::from_bits(winner);
+        }
+    }
     fn tap(self) -> usize {
         self as usize
     }
@@ -56,16 +69,17 @@ impl Winner for u32 {
 /// Forgets the winner: nothing is stored.
 impl Winner for () {
     const MOST: usize = usize::MAX;
-    #[inline(always)]
-    fn of(_: u32) {}
-    #[inline(always)]
+    fn from_tags(_: &[f32], _: &mut [()]) {}
+    fn to_tags(_: &[()], tags: &mut [f32]) {
+        tags.fill(f32::from_bits(NONE));
+    }
     fn tap(self) -> usize {
         usize::MAX
     }
 }
 
-/// No tap has won yet.
-const NONE: u32 = u32::MAX;
+/// No tap has won. (Tags travel as the bits of `f32`; these are those of a number.)
+const NONE: u32 = 0x007f_ffff;
 
 /// The maximum of each window, with `relu` of that of each input (or, which is the same, of the maximum), and the
 /// winners for [`max_pool2d_backward`].
@@ -141,143 +155,90 @@ struct Rows<'a, W> {
 
 impl<W: Winner> Kernel for Rows<'_, W> {
     #[inline(always)]
-    fn run<S: Simd>(self, _: S) {
-        let pool = &self.shape.pool;
-        match (pool.kernel, pool.stride, pool.dilation) {
-            ([2, 2], [2, 2], [1, 1]) => self.rows_of::<2, 2>(),
-            ([3, 3], [2, 2], [1, 1]) => self.rows_of::<3, 2>(),
-            ([3, 3], [1, 1], [1, 1]) => self.rows_of::<3, 1>(),
-            _ => self.any_rows(),
+    fn run<S: Simd>(self, s: S) {
+        // The frequent cases with their numbers known: their loops unroll.
+        let pool = self.shape.pool;
+        match (pool.kernel, pool.stride[1], pool.dilation[1]) {
+            ([2, 2], 2, 1) => self.rows::<S, 2>(s, [2, 2], 1),
+            ([3, 3], 2, 1) => self.rows::<S, 2>(s, [3, 3], 1),
+            ([3, 3], 1, 1) => self.rows::<S, 1>(s, [3, 3], 1),
+            (kernel, 1, dilation) => self.rows::<S, 1>(s, kernel, dilation),
+            (kernel, 2, dilation) => self.rows::<S, 2>(s, kernel, dilation),
+            (kernel, _, dilation) => self.rows::<S, 0>(s, kernel, dilation),
         }
     }
 }
 
 impl<W: Winner> Rows<'_, W> {
-    /// Square windows of `K` by `K` neighbours, `STEP` apart: a whole window is compared in registers.
+    /// `STEP` is the horizontal stride, or 0 where it is known at run time only.
     #[inline(always)]
-    fn rows_of<const K: usize, const STEP: usize>(self) {
-        let [_, width] = self.shape.input;
-        let [height_out, width_out] = self.shape.output;
-        let padding = self.shape.pool.padding[1];
-        // Rows of padding never win.
-        let nothing = vec![f32::NEG_INFINITY; width];
-        // Windows that lie inside the input from left to right.
-        let begin = padding.div_ceil(STEP).min(width_out);
-        let end = if width + padding < K { begin } else { (width + padding - K) / STEP + 1 };
-        let inner = begin..end.clamp(begin, width_out);
+    fn rows<S: Simd, const STEP: usize>(self, s: S, kernel: [usize; 2], dilation: usize) {
+        let shape = self.shape;
+        let [height, width] = shape.input;
+        let [height_out, width_out] = shape.output;
+        let (stride, padding) = (shape.pool.stride[1], shape.pool.padding[1]);
+        // With relu the maximum begins at zero, which nothing negative passes.
+        let start = if self.relu { 0.0 } else { f32::NEG_INFINITY };
+        // What lies past the input never wins. Where windows reach there, rows are copied with such margins.
+        let window = (kernel[1] - 1) * dilation + 1;
+        let reach = (width_out - 1) * stride + window;
+        let margins = padding > 0 || reach > width;
+        let row_len = reach.max(width + padding);
+        let mut padded = vec![f32::NEG_INFINITY; if margins { kernel[0] * row_len } else { 0 }];
+        let nothing = vec![f32::NEG_INFINITY; row_len];
+        let mut rows: Vec<*const f32> = vec![nothing.as_ptr(); kernel[0]];
+        let mut tags = vec![0.0f32; width_out];
+        let strided: [i32; 16] = std::array::from_fn(|i| (i * stride) as i32);
         for i in 0..self.out.len() / width_out {
             let row = self.first + i;
-            let plane = plane_of(self.shape, self.x, row);
-            let rows: [&[f32]; K] =
-                std::array::from_fn(|tap| match self.shape.position(0, row % height_out, tap) {
-                    Some(y) => &plane[y * width..][..width],
-                    None => &nothing[..],
-                });
-            let out = &mut self.out[i * width_out..][..width_out];
-            let winners = &mut self.winners[i * width_out..][..width_out];
-            if !inner.is_empty() {
-                let from = inner.start * STEP - padding;
-                let rows = rows.map(|row| &row[from..]);
-                inside::<W, K, STEP>(&rows, self.relu, &mut out[inner.clone()], &mut winners[inner.clone()]);
+            let plane = &self.x[row / height_out * height * width..][..height * width];
+            for tap in 0..kernel[0] {
+                rows[tap] = match shape.position(0, row % height_out, tap) {
+                    Some(y) if margins => {
+                        let padded = &mut padded[tap * row_len..][..row_len];
+                        padded[padding..][..width].copy_from_slice(&plane[y * width..][..width]);
+                        padded.as_ptr()
+                    }
+                    Some(y) => plane[y * width..][..width].as_ptr(),
+                    None => nothing.as_ptr(),
+                };
             }
-            for x in (0..inner.start).chain(inner.end..width_out) {
-                let (mut most, mut tap) = (f32::NEG_INFINITY, NONE);
-                for (r, row) in rows.iter().enumerate() {
-                    for c in 0..K {
-                        if let Some(position) = self.shape.position(1, x, c) {
-                            better(&mut most, &mut tap, row[position], (r * K + c) as u32);
-                        }
+            let out = &mut self.out[i * width_out..][..width_out];
+            let mut x = 0;
+            while x < width_out {
+                let n = (width_out - x).min(S::LANES);
+                let mut best = [s.splat(start), s.splat(f32::from_bits(NONE))];
+                for r in 0..kernel[0] {
+                    for c in 0..kernel[1] {
+                        // SAFETY: every row has `reach` values, which is where the last window ends; the lanes past
+                        // the last window are masked out; there are `kernel[0]` rows.
+                        let v = unsafe {
+                            let p = rows.get_unchecked(r).wrapping_add(x * stride + c * dilation);
+                            match STEP {
+                                1 if n == S::LANES => s.load(p),
+                                1 => s.load_masked(p, first(n)),
+                                2 => s.load_even(p, EVEN & first(2 * n)),
+                                _ => s.gather(p, strided.as_ptr(), first(n)),
+                            }
+                        };
+                        let tap = (r * kernel[1] + c) as u32;
+                        best = s.greater(best, [v, s.splat(f32::from_bits(tap))]);
                     }
                 }
-                (out[x], winners[x]) = finish(most, tap, self.relu);
-            }
-        }
-    }
-
-    /// Any windows, tap by tap over a row of results.
-    #[inline(always)]
-    fn any_rows(self) {
-        let width = self.shape.input[1];
-        let [height_out, width_out] = self.shape.output;
-        let (kernel, stride) = (self.shape.pool.kernel, self.shape.pool.stride[1]);
-        let mut taps = vec![NONE; width_out];
-        for i in 0..self.out.len() / width_out {
-            let row = self.first + i;
-            let plane = plane_of(self.shape, self.x, row);
-            let out = &mut self.out[i * width_out..][..width_out];
-            out.fill(f32::NEG_INFINITY);
-            taps.fill(NONE);
-            for r in 0..kernel[0] {
-                let Some(y) = self.shape.position(0, row % height_out, r) else { continue };
-                let values = &plane[y * width..][..width];
-                for c in 0..kernel[1] {
-                    let windows = self.shape.windows_of(1, c);
-                    let Some(first) = self.shape.position(1, windows.start, c) else { continue };
-                    let tap = (r * kernel[1] + c) as u32;
-                    let results = out[windows.clone()].iter_mut().zip(&mut taps[windows]);
-                    if stride == 1 {
-                        for ((most, winner), &v) in results.zip(&values[first..]) {
-                            better(most, winner, v, tap);
-                        }
-                    } else {
-                        for ((most, winner), &v) in results.zip(values[first..].iter().step_by(stride)) {
-                            better(most, winner, v, tap);
-                        }
-                    }
+                // SAFETY: `x + n` is at most the end of both rows.
+                unsafe {
+                    s.store_masked(out.as_mut_ptr().add(x), best[0], first(n));
+                    s.store_masked(tags.as_mut_ptr().add(x), best[1], first(n));
                 }
+                x += S::LANES;
             }
-            let winners = &mut self.winners[i * width_out..][..width_out];
-            for ((out, winner), &tap) in out.iter_mut().zip(winners).zip(&taps) {
-                (*out, *winner) = finish(*out, tap, self.relu);
-            }
+            W::from_tags(&tags, &mut self.winners[i * width_out..][..width_out]);
         }
     }
 }
 
-/// The plane of the input that a row of the output is from.
-#[inline(always)]
-fn plane_of<'a>(shape: &PoolShape, x: &'a [f32], row: usize) -> &'a [f32] {
-    let plane = shape.input[0] * shape.input[1];
-    &x[row / shape.output[0] * plane..][..plane]
-}
-
-/// The greater of two values, with its tap.
-#[inline(always)]
-fn better(most: &mut f32, winner: &mut u32, v: f32, tap: u32) {
-    let wins = (v > *most) | v.is_nan();
-    *most = if wins { v } else { *most };
-    *winner = if wins { tap } else { *winner };
-}
-
-#[inline(always)]
-fn finish<W: Winner>(most: f32, tap: u32, relu: bool) -> (f32, W) {
-    let dead = relu & (most <= 0.0);
-    (if dead { 0.0 } else { most }, W::of(if dead { NONE } else { tap }))
-}
-
-/// Windows that lie inside the input from left to right; the first begins at the begin of `rows`.
-#[inline(always)]
-fn inside<W: Winner, const K: usize, const STEP: usize>(
-    rows: &[&[f32]; K],
-    relu: bool,
-    out: &mut [f32],
-    winners: &mut [W],
-) {
-    let needed = (out.len() - 1) * STEP + K;
-    let rows = rows.map(|row| row[..needed].as_ptr());
-    for (x, (out, winner)) in out.iter_mut().zip(winners).enumerate() {
-        let (mut most, mut tap) = (f32::NEG_INFINITY, NONE);
-        for (r, row) in rows.iter().enumerate() {
-            for c in 0..K {
-                // SAFETY: less than `needed`, to which every row was cut. (An index that is checked keeps the
-                // compiler from vector instructions.)
-                let v = unsafe { *row.add(x * STEP + c) };
-                better(&mut most, &mut tap, v, (r * K + c) as u32);
-            }
-        }
-        (*out, *winner) = finish(most, tap, relu);
-    }
-}
+/// Every second lane.
+const EVEN: u32 = 0x5555_5555;
 
 /// Some planes of the gradient.
 struct Backward<'a, W> {
@@ -287,21 +248,21 @@ struct Backward<'a, W> {
     dx: &'a mut [f32],
 }
 
+/// Up to so many taps, the results are gone through once for each, sixteen at a time; else once, one at a time.
+const FEW_TAPS: usize = 16;
+
 impl<W: Winner> Kernel for Backward<'_, W> {
     #[inline(always)]
-    fn run<S: Simd>(self, _: S) {
+    fn run<S: Simd>(self, s: S) {
         let shape = self.shape;
         let plane = shape.input[0] * shape.input[1];
         let out_plane = shape.output[0] * shape.output[1];
-        let planes = self.dx.chunks_mut(plane);
-        let pool = &shape.pool;
-        let side_by_side =
-            (pool.kernel, pool.stride, pool.padding, pool.dilation) == ([2, 2], [2, 2], [0, 0], [1, 1]);
-        for (i, dx) in planes.enumerate() {
+        let mut phases = Phases::new(shape);
+        for (i, dx) in self.dx.chunks_mut(plane).enumerate() {
             let dy = &self.dy[i * out_plane..][..out_plane];
             let winners = &self.winners[i * out_plane..][..out_plane];
-            if side_by_side {
-                pairs(shape, dy, winners, dx);
+            if shape.taps() <= FEW_TAPS {
+                phases.gather(s, shape, dy, winners, dx);
             } else {
                 scatter(shape, dy, winners, dx);
             }
@@ -309,33 +270,112 @@ impl<W: Winner> Kernel for Backward<'_, W> {
     }
 }
 
-/// Windows of 2 by 2 side by side: every pixel is written once.
-#[inline(always)]
-fn pairs<W: Winner>(shape: &PoolShape, dy: &[f32], winners: &[W], dx: &mut [f32]) {
-    let ([height, width], width_out) = (shape.input, shape.output[1]);
-    for (y, rows) in dx.chunks_mut(2 * width).enumerate() {
-        if y >= shape.output[0] {
-            rows.fill(0.0);
-            continue;
-        }
-        let dy = &dy[y * width_out..][..width_out];
-        let winners = &winners[y * width_out..][..width_out];
-        for (r, row) in rows.chunks_mut(width).enumerate().take(height - 2 * y) {
-            // With `ceil`, a window at the right end may have one pixel; without, a pixel may have no window.
-            let (pairs, rest) = row.as_chunks_mut::<2>();
-            for ((pair, &d), winner) in pairs.iter_mut().zip(dy).zip(winners) {
-                let tap = winner.tap();
-                *pair = [if tap == 2 * r { d } else { 0.0 }, if tap == 2 * r + 1 { d } else { 0.0 }];
+/// Gradients of the rows of one plane, apart by the column's place within the stride: there the columns that a tap
+/// of neighbouring windows reaches are neighbours.
+struct Phases {
+    /// `[ring of rows][phase][column / stride]`.
+    sums: Vec<f32>,
+    /// Winners of one row of results.
+    tags: Vec<f32>,
+    /// Rows that windows may still reach while one is finished.
+    ring: usize,
+    /// Columns of one phase.
+    len: usize,
+}
+
+impl Phases {
+    fn new(shape: &PoolShape) -> Phases {
+        let pool = &shape.pool;
+        let few = shape.taps() <= FEW_TAPS;
+        let reach = |axis: usize| (pool.kernel[axis] - 1) * pool.dilation[axis];
+        let ring = if few { reach(0) + 1 } else { 0 };
+        let columns = (shape.output[1] - 1) * pool.stride[1] + reach(1) + 1;
+        let len = columns.max(shape.input[1] + pool.padding[1]).div_ceil(pool.stride[1]);
+        Phases { sums: vec![0.0; ring * pool.stride[1] * len], tags: vec![0.0; shape.output[1]], ring, len }
+    }
+
+    /// One plane.
+    #[inline(always)]
+    fn gather<S: Simd, W: Winner>(
+        &mut self,
+        s: S,
+        shape: &PoolShape,
+        dy: &[f32],
+        winners: &[W],
+        dx: &mut [f32],
+    ) {
+        let (pool, width_out) = (&shape.pool, shape.output[1]);
+        let (stride, row_len) = (pool.stride[1], pool.stride[1] * self.len);
+        self.sums.fill(0.0);
+        let mut windows = 0;
+        // Rows are counted from the begin of the padding.
+        for row in 0..shape.input[0] + pool.padding[0] {
+            // Every window that begins at or above this row.
+            while windows < shape.output[0] && windows * pool.stride[0] <= row {
+                let dy = &dy[windows * width_out..][..width_out];
+                W::to_tags(&winners[windows * width_out..][..width_out], &mut self.tags);
+                for r in 0..pool.kernel[0] {
+                    let place = (windows * pool.stride[0] + r * pool.dilation[0]) % self.ring * row_len;
+                    for c in 0..pool.kernel[1] {
+                        let column = c * pool.dilation[1];
+                        let from = place + column % stride * self.len + column / stride;
+                        let tap = s.splat(f32::from_bits((r * pool.kernel[1] + c) as u32));
+                        let sums = self.sums[from..][..width_out].as_mut_ptr();
+                        let (dy, tags) = (dy.as_ptr(), self.tags[..width_out].as_ptr());
+                        let mut i = 0;
+                        while i < width_out {
+                            let mask = first((width_out - i).min(S::LANES));
+                            // SAFETY: all three hold `width_out` values, and lanes past those are masked out.
+                            unsafe {
+                                let d = s.load_masked(dy.add(i), mask);
+                                let d = s.where_same(s.load_masked(tags.add(i), mask), tap, d);
+                                let sum = s.add(s.load_masked(sums.add(i), mask), d);
+                                s.store_masked(sums.add(i), sum, mask);
+                            }
+                            i += S::LANES;
+                        }
+                    }
+                }
+                windows += 1;
             }
-            for pixel in rest {
-                let last = dy.get(width / 2).zip(winners.get(width / 2));
-                *pixel = last.map_or(0.0, |(&d, winner)| if winner.tap() == 2 * r { d } else { 0.0 });
+            let sums = &mut self.sums[row % self.ring * row_len..][..row_len];
+            if let Some(y) = row.checked_sub(pool.padding[0]) {
+                interleave(s, sums, stride, pool.padding[1], &mut dx[y * shape.input[1]..][..shape.input[1]]);
             }
+            sums.fill(0.0);
         }
     }
 }
 
-/// Any windows: zeros first, while the plane stays in the cache.
+/// `row[x] = sums[phase of x + padding][(x + padding) / stride]`.
+#[inline(always)]
+fn interleave<S: Simd>(s: S, sums: &[f32], stride: usize, padding: usize, row: &mut [f32]) {
+    let len = sums.len() / stride;
+    if stride == 1 {
+        return row.copy_from_slice(&sums[padding..][..row.len()]);
+    }
+    let (mut column, mut place) = (0, padding);
+    if stride == 2 {
+        if padding % 2 == 1 && !row.is_empty() {
+            row[0] = sums[len + padding / 2];
+            (column, place) = (1, padding + 1);
+        }
+        while column + 2 * S::LANES <= row.len() {
+            // SAFETY: both phases hold `(padding + row.len()).div_ceil(2)` values at least, and the row what is asked.
+            unsafe {
+                let p = sums.as_ptr().add(place / 2);
+                s.store_in_turn(row.as_mut_ptr().add(column), s.load(p), s.load(p.add(len)), u32::MAX);
+            }
+            (column, place) = (column + 2 * S::LANES, place + 2 * S::LANES);
+        }
+    }
+    for (x, value) in row[column..].iter_mut().enumerate() {
+        let place = place + x;
+        *value = sums[place % stride * len + place / stride];
+    }
+}
+
+/// Many taps: zeros first, while the plane stays in the cache.
 #[inline(always)]
 fn scatter<W: Winner>(shape: &PoolShape, dy: &[f32], winners: &[W], dx: &mut [f32]) {
     let width = shape.input[1];

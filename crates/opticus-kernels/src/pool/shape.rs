@@ -128,17 +128,6 @@ impl PoolShape {
         let position = window * self.pool.stride[axis] + tap * self.pool.dilation[axis];
         position.checked_sub(self.pool.padding[axis]).filter(|&p| p < self.input[axis])
     }
-
-    /// The windows along an axis of which a tap is inside the input.
-    #[inline(always)]
-    pub(super) fn windows_of(&self, axis: usize, tap: usize) -> std::ops::Range<usize> {
-        let (stride, padding) = (self.pool.stride[axis], self.pool.padding[axis]);
-        let offset = tap * self.pool.dilation[axis];
-        // window · stride + offset - padding in 0..input
-        let first = padding.saturating_sub(offset).div_ceil(stride);
-        let end = (self.input[axis] + padding).saturating_sub(offset).div_ceil(stride);
-        first.min(self.output[axis])..end.clamp(first.min(self.output[axis]), self.output[axis])
-    }
 }
 
 /// Shapes that cannot be pooled. The message names them.

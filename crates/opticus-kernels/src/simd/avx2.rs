@@ -122,6 +122,23 @@ impl Simd for Avx2 {
         unsafe { _mm256_and_ps(_mm256_cmp_ps::<_CMP_GT_OQ>(gate, _mm256_setzero_ps()), v) }
     }
     #[inline(always)]
+    fn where_same(self, a: __m256, b: __m256, v: __m256) -> __m256 {
+        // SAFETY: the token proves the features.
+        unsafe {
+            let same = _mm256_cmpeq_epi32(_mm256_castps_si256(a), _mm256_castps_si256(b));
+            _mm256_and_ps(_mm256_castsi256_ps(same), v)
+        }
+    }
+    #[inline(always)]
+    fn greater(self, best: [__m256; 2], v: [__m256; 2]) -> [__m256; 2] {
+        // SAFETY: the token proves the features.
+        unsafe {
+            let above = _mm256_cmp_ps::<_CMP_GT_OQ>(v[0], best[0]);
+            let wins = _mm256_or_ps(above, _mm256_cmp_ps::<_CMP_UNORD_Q>(v[0], v[0]));
+            [_mm256_blendv_ps(best[0], v[0], wins), _mm256_blendv_ps(best[1], v[1], wins)]
+        }
+    }
+    #[inline(always)]
     unsafe fn load(self, p: *const f32) -> __m256 {
         // SAFETY: readable by contract.
         unsafe { _mm256_loadu_ps(p) }

@@ -111,6 +111,23 @@ impl Simd for Avx512 {
         unsafe { _mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_GT_OQ>(gate, _mm512_setzero_ps()), v) }
     }
     #[inline(always)]
+    fn where_same(self, a: __m512, b: __m512, v: __m512) -> __m512 {
+        // SAFETY: the token proves the features.
+        unsafe {
+            let same = _mm512_cmpeq_epi32_mask(_mm512_castps_si512(a), _mm512_castps_si512(b));
+            _mm512_maskz_mov_ps(same, v)
+        }
+    }
+    #[inline(always)]
+    fn greater(self, best: [__m512; 2], v: [__m512; 2]) -> [__m512; 2] {
+        // SAFETY: the token proves the features.
+        unsafe {
+            let wins = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(v[0], best[0])
+                | _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(v[0], v[0]);
+            [_mm512_mask_mov_ps(best[0], wins, v[0]), _mm512_mask_mov_ps(best[1], wins, v[1])]
+        }
+    }
+    #[inline(always)]
     unsafe fn load(self, p: *const f32) -> __m512 {
         // SAFETY: readable by contract.
         unsafe { _mm512_loadu_ps(p) }

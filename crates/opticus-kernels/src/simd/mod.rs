@@ -45,6 +45,11 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     fn min(self, a: Self::V, b: Self::V) -> Self::V;
     /// Each lane of `v` where that of `gate` is above zero, else zero.
     fn where_positive(self, gate: Self::V, v: Self::V) -> Self::V;
+    /// Each lane of `v` where the bits of `a` and `b` are the same, else zero.
+    fn where_same(self, a: Self::V, b: Self::V, v: Self::V) -> Self::V;
+    /// Of values with tags, those of `v` where its value is above that of `best` or not a number, else those of
+    /// `best`. Tags may be any bits.
+    fn greater(self, best: [Self::V; 2], v: [Self::V; 2]) -> [Self::V; 2];
 
     /// # Safety
     /// `LANES` values must be readable at `p`.

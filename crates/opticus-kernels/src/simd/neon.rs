@@ -83,6 +83,23 @@ impl Simd for Neon {
         unsafe { vbslq_f32(vcgtzq_f32(gate), v, vdupq_n_f32(0.0)) }
     }
     #[inline(always)]
+    fn where_same(self, a: float32x4_t, b: float32x4_t, v: float32x4_t) -> float32x4_t {
+        // SAFETY: the token proves the feature.
+        unsafe {
+            let same = vceqq_u32(vreinterpretq_u32_f32(a), vreinterpretq_u32_f32(b));
+            vbslq_f32(same, v, vdupq_n_f32(0.0))
+        }
+    }
+    #[inline(always)]
+    fn greater(self, best: [float32x4_t; 2], v: [float32x4_t; 2]) -> [float32x4_t; 2] {
+        // SAFETY: the token proves the feature.
+        unsafe {
+            // A value that is not a number does not equal itself.
+            let wins = vorrq_u32(vcgtq_f32(v[0], best[0]), vmvnq_u32(vceqq_f32(v[0], v[0])));
+            [vbslq_f32(wins, v[0], best[0]), vbslq_f32(wins, v[1], best[1])]
+        }
+    }
+    #[inline(always)]
     unsafe fn load(self, p: *const f32) -> float32x4_t {
         // SAFETY: readable by contract.
         unsafe { vld1q_f32(p) }

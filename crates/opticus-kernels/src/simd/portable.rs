@@ -64,6 +64,27 @@ impl Simd for Portable {
         zip(gate, v, |gate, v| if gate > 0.0 { v } else { 0.0 })
     }
     #[inline(always)]
+    fn where_same(self, a: V, b: V, v: V) -> V {
+        let mut result = v;
+        for lane in 0..LANES {
+            if a[lane].to_bits() != b[lane].to_bits() {
+                result[lane] = 0.0;
+            }
+        }
+        result
+    }
+    #[inline(always)]
+    fn greater(self, best: [V; 2], v: [V; 2]) -> [V; 2] {
+        let mut result = best;
+        for lane in 0..LANES {
+            if v[0][lane] > best[0][lane] || v[0][lane].is_nan() {
+                result[0][lane] = v[0][lane];
+                result[1][lane] = v[1][lane];
+            }
+        }
+        result
+    }
+    #[inline(always)]
     unsafe fn load(self, p: *const f32) -> V {
         // SAFETY: the caller promises four readable values; an array of them needs no alignment but theirs.
         unsafe { p.cast::<V>().read_unaligned() }
