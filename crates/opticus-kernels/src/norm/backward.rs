@@ -268,10 +268,12 @@ fn write<S: Simd, const RELU: bool, const RESIDUAL: bool>(s: S, task: &Task, run
                 if RELU {
                     d = s.where_positive(load(s, out.add(i), n), d);
                 }
+                // Everything is read before anything is written: tensors often begin at the same place of a page,
+                // and the processor then takes a read after a write for one of the same address.
+                let distance = s.sub(load(s, x.add(i), n), center);
                 if RESIDUAL {
                     store(s, dresidual.add(i), d, n);
                 }
-                let distance = s.sub(load(s, x.add(i), n), center);
                 store(s, dx.add(i), s.fma(d, by_dy, s.fma(distance, by_distance, constant)), n);
             }
         }
