@@ -19,9 +19,9 @@ pub(super) fn by_engine<B: Backend>(x: FloatTensor<B>, pool: Pool2d) -> FloatTen
     B::max_pool2d(x, kernel, stride, padding, dilation, ceil)
 }
 
-/// The largest winner that a byte can hold is that of a window of 256 taps.
+/// Whether a byte can name the winner of each window, and that there is none.
 pub(super) fn fits(pool: Pool2d) -> bool {
-    pool.kernel.iter().product::<usize>() <= 256
+    pool.kernel.iter().product::<usize>() <= 255
 }
 
 fn shape(x: &FlexTensor, pool: Pool2d) -> PoolShape {
