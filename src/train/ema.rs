@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::Tensor;
+use opticus_kernels::update_average;
 use serde::{Deserialize, Serialize};
 
 use super::learner::LearnerState;
 use super::names::Names;
-use super::update;
 use super::values::{self, Values};
 use crate::error::{Error, Result};
 use crate::tensors::{HostTensor, TensorMap};
@@ -69,7 +69,7 @@ impl Ema {
         let keep = self.decay.min((1.0 + steps) / (10.0 + steps));
         visit(module, |name, _, values| {
             if let Some(average) = self.averages.get_mut(&name) {
-                update::average(&mut average.data, values.as_slice(), keep);
+                update_average(&mut average.data, values.as_slice(), keep);
             }
         });
     }

@@ -16,7 +16,6 @@ pub mod progress;
 pub mod run;
 pub mod schedule;
 pub mod seed;
-mod update;
 mod values;
 
 pub use ema::{Ema, EmaConfig};

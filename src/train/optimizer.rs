@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
+use opticus_kernels::{Adam, Parameter, Sgd, Update, sum_of_squares, update};
 use serde::{Deserialize, Serialize};
 
 use super::learner::LearnerState;
 use super::names::Names;
-use super::update::{Adam, Sgd, sum_of_squares};
 use super::values::{self, Values};
 use crate::error::{Error, Result};
 use crate::tensors::HostTensor;
@@ -187,16 +187,19 @@ impl Optimizer {
             let rule = Sgd {
                 lr: with.lr as f32,
                 decay: with.decay as f32,
-                momentum: momentum as f32,
+                momentum: (momentum != 0.0).then_some(momentum as f32),
                 nesterov,
                 scale,
             };
-            if momentum == 0.0 {
-                return rule.plain(weights, gradient);
-            }
             // PyTorch's first velocity is the first gradient: what zero gives too.
-            moments.first.resize(weights.len(), 0.0);
-            return rule.with_momentum(weights, gradient, &mut moments.first);
+            let first = match rule.momentum {
+                None => &mut [][..],
+                Some(_) => {
+                    moments.first.resize(weights.len(), 0.0);
+                    &mut moments.first
+                }
+            };
+            return update(Update::Sgd(rule), Parameter { weights, gradient, first, second: &mut [] });
         }
         moments.first.resize(weights.len(), 0.0);
         moments.second.resize(weights.len(), 0.0);
@@ -217,7 +220,8 @@ impl Optimizer {
             epsilon: epsilon as f32,
             scale,
         };
-        rule.update(weights, gradient, &mut moments.first, &mut moments.second);
+        let Moments { first, second, .. } = moments;
+        update(Update::Adam(rule), Parameter { weights, gradient, first, second });
     }
 }
 
