@@ -7,12 +7,12 @@ use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::flex::FlexTensor;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend};
-use rayon::prelude::*;
 
 use super::flex::{contiguous, sizes, tensor, values};
 use super::{Gradients, Perhaps, Window};
 use crate::{
-    Activation, Conv2d, ConvShape, conv2d, conv2d_backward_bias, conv2d_backward_data, conv2d_backward_weight,
+    Activation, Conv2d, ConvShape, Function, conv2d, conv2d_backward_bias, conv2d_backward_data,
+    conv2d_backward_weight, differentiate,
 };
 
 /// With the engine's own operations.
@@ -83,20 +83,11 @@ pub(super) fn gradient_bias(dy: FlexTensor) -> FlexTensor {
     tensor(db, &[shape[1]])
 }
 
-/// Values of one piece of work.
-const PIECE: usize = 1 << 15;
-
 pub(super) fn relu_gradient(y: FlexTensor, dy: FlexTensor) -> FlexTensor {
     let (y, dy) = (contiguous(y), contiguous(dy));
     let shape: [usize; 4] = sizes(&dy);
     let mut dx = vec![0.0; values(&dy).len()];
-    let pieces =
-        dx.par_chunks_mut(PIECE).zip(values(&y).par_chunks(PIECE)).zip(values(&dy).par_chunks(PIECE));
-    pieces.for_each(|((dx, y), dy)| {
-        for ((dx, y), dy) in dx.iter_mut().zip(y).zip(dy) {
-            *dx = if *y > 0.0 { *dy } else { 0.0 };
-        }
-    });
+    differentiate(Function::Relu, values(&y), values(&dy), &mut dx);
     tensor(dx, &shape)
 }
 

@@ -4,7 +4,7 @@ use burn::backend::flex::FlexTensor;
 use burn::backend::{Flex, TensorMetadata};
 use burn::tensor::{DType, TensorData};
 
-use super::{Gradients, Kernels, Normalized, Perhaps, Window, conv, norm, pool};
+use super::{Gradients, Kernels, Memory, NormalizeGradients, Normalized, Perhaps, Window, conv, norm, pool};
 use crate::Pool2d;
 
 /// The tensor with its values one after the other.
@@ -66,7 +66,7 @@ impl Kernels for Flex {
     }
 
     fn pool(x: FlexTensor, pool: Pool2d) -> FlexTensor {
-        match pool::fits(pool) && all_f32([&x]) {
+        match all_f32([&x]) {
             true => pool::forward(x, pool),
             false => pool::by_engine::<Self>(x, pool),
         }
@@ -96,15 +96,8 @@ impl Gradients for Flex {
         conv::gradient_bias(dy)
     }
 
-    fn normalize_gradient(
-        x: FlexTensor,
-        gamma: FlexTensor,
-        mean: FlexTensor,
-        variance: FlexTensor,
-        epsilon: f64,
-        dy: FlexTensor,
-    ) -> [FlexTensor; 3] {
-        norm::gradient(x, gamma, mean, variance, epsilon, dy)
+    fn normalize_gradient(memory: Memory<Self>, dy: FlexTensor, residual: bool) -> NormalizeGradients<Self> {
+        norm::gradient(memory, dy, residual)
     }
 
     fn pool_with_winners(x: FlexTensor, pool: Pool2d) -> (FlexTensor, FlexTensor) {

@@ -17,6 +17,7 @@ use burn::tensor::Tensor;
 use burn::tensor::ops::ConvOptions;
 
 use crate::Pool2d;
+pub use norm::{Memory, NormalizeGradients};
 
 /// What happens around the weights of a convolution. Pairs are `[vertical, horizontal]`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -208,17 +209,13 @@ pub trait Gradients: Kernels {
         Self::conv2d_bias_backward(x, bias, dy)
     }
 
-    /// The gradients of a normalisation by the batch's own statistics, of the input and the two parameters.
+    /// The gradients of a normalisation by the batch's own statistics, and of its residual where asked.
     fn normalize_gradient(
-        x: FloatTensor<Self>,
-        gamma: FloatTensor<Self>,
-        mean: FloatTensor<Self>,
-        variance: FloatTensor<Self>,
-        epsilon: f64,
+        memory: Memory<Self>,
         dy: FloatTensor<Self>,
-    ) -> [FloatTensor<Self>; 3] {
-        let all = Self::batch_norm_train_backward(x, gamma, mean, variance, epsilon, dy);
-        [all.x_grad, all.gamma_grad, all.beta_grad]
+        residual: bool,
+    ) -> NormalizeGradients<Self> {
+        norm::gradient_by_engine(memory, dy, residual)
     }
 
     /// The pooling, with what its gradient needs to know of each window.

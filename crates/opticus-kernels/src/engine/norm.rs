@@ -71,19 +71,14 @@ pub(super) fn forward(
     }
 }
 
-pub(super) fn gradient(
-    x: FlexTensor,
-    gamma: FlexTensor,
-    mean: FlexTensor,
-    variance: FlexTensor,
-    epsilon: f64,
-    dy: FlexTensor,
-) -> [FlexTensor; 3] {
+pub(super) fn gradient(memory: Memory<Flex>, dy: FlexTensor, residual: bool) -> NormalizeGradients<Flex> {
+    let Memory { x, gamma, mean, variance, epsilon, y } = memory;
     let [x, gamma, mean, variance, dy] = [x, gamma, mean, variance, dy].map(contiguous);
+    let y = y.map(contiguous);
     let (shape, sizes) = (shape(&x), sizes::<4>(&x));
     let from = BatchNormUpstream {
         x: values(&x),
-        relu: None,
+        relu: y.as_ref().map(values),
         dy: values(&dy),
         gamma: values(&gamma),
         mean: values(&mean),
@@ -93,49 +88,78 @@ pub(super) fn gradient(
     };
     let mut dx = vec![0.0; values(&x).len()];
     let (mut dgamma, mut dbeta) = (vec![0.0; sizes[1]], vec![0.0; sizes[1]]);
-    let to = BatchNormGradients { dx: &mut dx, dgamma: &mut dgamma, dbeta: &mut dbeta, dresidual: None };
+    let mut dresidual = residual.then(|| vec![0.0; dx.len()]);
+    let to = BatchNormGradients {
+        dx: &mut dx,
+        dgamma: &mut dgamma,
+        dbeta: &mut dbeta,
+        dresidual: dresidual.as_deref_mut(),
+    };
     batch_norm_backward(&shape, &from, to);
     let channels = [sizes[1]];
-    [tensor(dx, &sizes), tensor(dgamma, &channels), tensor(dbeta, &channels)]
+    NormalizeGradients {
+        inputs: [tensor(dx, &sizes), tensor(dgamma, &channels), tensor(dbeta, &channels)],
+        residual: dresidual.map(|gradient| tensor(gradient, &sizes)),
+    }
+}
+
+/// [`gradient`] with the engine's own operations.
+pub(super) fn gradient_by_engine<B: Backend>(
+    memory: Memory<B>,
+    mut dy: FloatTensor<B>,
+    residual: bool,
+) -> NormalizeGradients<B> {
+    let Memory { x, gamma, mean, variance, epsilon, y } = memory;
+    if let Some(y) = y {
+        dy = B::relu_backward(y, dy);
+    }
+    let all = B::batch_norm_train_backward(x, gamma, mean, variance, epsilon, dy.clone());
+    NormalizeGradients {
+        inputs: [all.x_grad, all.gamma_grad, all.beta_grad],
+        residual: residual.then_some(dy),
+    }
 }
 
 #[derive(Debug)]
 struct Normalize;
 
-/// What the gradients need of the forward pass.
+/// What the gradients of a normalisation need of its forward pass.
 #[derive(Clone, Debug)]
-struct Memory<B: Backend> {
-    x: FloatTensor<B>,
-    gamma: FloatTensor<B>,
-    mean: FloatTensor<B>,
-    variance: FloatTensor<B>,
-    epsilon: f64,
+pub struct Memory<B: Backend> {
+    pub(super) x: FloatTensor<B>,
+    pub(super) gamma: FloatTensor<B>,
+    pub(super) mean: FloatTensor<B>,
+    pub(super) variance: FloatTensor<B>,
+    pub(super) epsilon: f64,
     /// The output, where its sign decides what passes back.
-    y: Option<FloatTensor<B>>,
+    pub(super) y: Option<FloatTensor<B>>,
+}
+
+/// The gradients of a normalisation.
+#[derive(Clone, Debug)]
+pub struct NormalizeGradients<B: Backend> {
+    /// Of the input, the factors and the summands.
+    pub inputs: [FloatTensor<B>; 3],
+    /// Of the residual, where it was asked for.
+    pub residual: Option<FloatTensor<B>>,
 }
 
 impl<B: Gradients, const N: usize> Backward<B, N> for Normalize {
     type State = Memory<B>;
 
     fn backward(self, ops: Ops<Memory<B>, N>, grads: &mut Graph, _: &mut Checkpointer) {
-        let Memory { x, gamma, mean, variance, epsilon, y } = ops.state;
-        let mut dy = grads.consume::<B>(&ops.node);
-        if let Some(y) = y {
-            dy = B::cut_gradient(y, dy);
-        }
+        let dy = grads.consume::<B>(&ops.node);
         let mut parents = ops.parents.into_iter();
         let inputs = [(); 3].map(|()| parents.next().flatten());
-        if let Some(residual) = parents.next().flatten() {
-            grads.register::<B>(residual.id, dy.clone());
-        }
-        if inputs.iter().all(Option::is_none) {
-            return;
-        }
-        let all = B::normalize_gradient(x, gamma, mean, variance, epsilon, dy);
-        for (node, gradient) in inputs.into_iter().zip(all) {
+        let residual = parents.next().flatten();
+        let all = B::normalize_gradient(ops.state, dy, residual.is_some());
+        for (node, gradient) in inputs.into_iter().zip(all.inputs) {
             if let Some(node) = node {
                 grads.register::<B>(node.id, gradient);
             }
+        }
+        if let (Some(node), Some(gradient)) = (residual, all.residual) {
+            grads.register::<B>(node.id, gradient);
         }
     }
 }

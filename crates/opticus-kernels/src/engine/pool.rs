@@ -7,11 +7,11 @@ use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::flex::FlexTensor;
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Autodiff, Backend};
-use burn::tensor::TensorData;
+use burn::tensor::{Element, TensorData};
 
 use super::Gradients;
 use super::flex::{contiguous, sizes, tensor, values};
-use crate::{Pool2d, PoolShape, max_pool2d, max_pool2d_backward, max_pool2d_infer};
+use crate::{Pool2d, PoolShape, Winner, max_pool2d, max_pool2d_backward, max_pool2d_infer};
 
 /// With the engine's own operations.
 pub(super) fn by_engine<B: Backend>(x: FloatTensor<B>, pool: Pool2d) -> FloatTensor<B> {
@@ -20,8 +20,8 @@ pub(super) fn by_engine<B: Backend>(x: FloatTensor<B>, pool: Pool2d) -> FloatTen
 }
 
 /// Whether a byte can name the winner of each window, and that there is none.
-pub(super) fn fits(pool: Pool2d) -> bool {
-    pool.kernel.iter().product::<usize>() <= 255
+fn fits_byte(shape: &PoolShape) -> bool {
+    shape.taps() <= <u8 as Winner>::MOST
 }
 
 fn shape(x: &FlexTensor, pool: Pool2d) -> PoolShape {
@@ -44,9 +44,15 @@ pub(super) fn with_winners(x: FlexTensor, pool: Pool2d) -> (FlexTensor, FlexTens
     let x = contiguous(x);
     let shape = shape(&x, pool);
     let mut out = vec![0.0; shape.output_shape().iter().product()];
-    let mut winners = vec![0_u8; out.len()];
-    max_pool2d(&shape, values(&x), false, &mut out, &mut winners);
-    let winners = FlexTensor::from_data(TensorData::new(winners, shape.output_shape().to_vec()));
+    fn run<W: Winner + Element + Default>(shape: &PoolShape, x: &[f32], out: &mut [f32]) -> FlexTensor {
+        let mut winners = vec![W::default(); out.len()];
+        max_pool2d(shape, x, false, out, &mut winners);
+        FlexTensor::from_data(TensorData::new(winners, shape.output_shape().to_vec()))
+    }
+    let winners = match fits_byte(&shape) {
+        true => run::<u8>(&shape, values(&x), &mut out),
+        false => run::<u32>(&shape, values(&x), &mut out),
+    };
     (tensor(out, &shape.output_shape()), winners)
 }
 
@@ -54,7 +60,14 @@ pub(super) fn gradient(x: FlexTensor, winners: FlexTensor, dy: FlexTensor, pool:
     let dy = contiguous(dy);
     let shape = shape(&x, pool);
     let mut dx = vec![0.0; shape.input_shape().iter().product()];
-    max_pool2d_backward(&shape, values(&dy), winners.as_slice::<u8>().unwrap_or_default(), &mut dx);
+    match fits_byte(&shape) {
+        true => {
+            max_pool2d_backward::<u8>(&shape, values(&dy), winners.as_slice().unwrap_or_default(), &mut dx)
+        }
+        false => {
+            max_pool2d_backward::<u32>(&shape, values(&dy), winners.as_slice().unwrap_or_default(), &mut dx)
+        }
+    }
     tensor(dx, &shape.input_shape())
 }
 
