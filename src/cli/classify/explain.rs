@@ -83,7 +83,7 @@ pub fn run(args: &ExplainArgs, global: &Global) -> Result<()> {
     for file in &files {
         let (preprocessing, image) = (classifier.preprocessing(), classifier.read(file, &Limits::default())?);
         let explained = explainer.explain_picture(preprocessing, &image, asked, args.method)?;
-        let planes = preprocessing.apply(&image);
+        let planes = preprocessing.normalize(&explained.seen);
         let faithfulness = explainer.faithfulness(&planes, &explained.heat, explained.class, 0)?;
         let overlay = explained.overlay(OVERLAY);
         let path = args.out.join(overlay_name(file, args.method, &mut names));
