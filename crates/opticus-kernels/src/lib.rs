@@ -22,6 +22,7 @@ mod elementwise;
 #[cfg(feature = "engine")]
 pub mod engine;
 mod gemm;
+pub mod inference;
 mod norm;
 mod optimizer;
 mod partition;

@@ -1,0 +1,188 @@
+//! A network written down, one operation after another.
+
+use super::{Program, ProgramError};
+use crate::{Averaged, Conv2d, Function, Pool2d};
+
+/// What an operation of a [`Builder`] gives: `[batch, channels, height, width]`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Value(pub(super) usize);
+
+/// One operation.
+#[derive(Clone, PartialEq, Debug)]
+pub(super) enum Node {
+    /// The batch of pictures, with so many channels.
+    Input(usize),
+    Conv(Conv),
+    /// Per channel `scale · x + shift`.
+    Affine {
+        x: usize,
+        scale: Vec<f32>,
+        shift: Vec<f32>,
+    },
+    Apply {
+        x: usize,
+        function: Function,
+    },
+    MaxPool {
+        x: usize,
+        pool: Pool2d,
+    },
+    AvgPool {
+        x: usize,
+        pool: Pool2d,
+        averaged: Averaged,
+    },
+    AdaptiveAvgPool {
+        x: usize,
+        size: [usize; 2],
+    },
+    Linear(Linear),
+    Add {
+        a: usize,
+        b: usize,
+    },
+    Mul {
+        a: usize,
+        b: usize,
+    },
+    Concat(Vec<usize>),
+    Every {
+        x: usize,
+        step: [usize; 2],
+    },
+    PadChannels {
+        x: usize,
+        before: usize,
+        after: usize,
+    },
+}
+
+/// A convolution with what follows it.
+#[derive(Clone, PartialEq, Debug)]
+pub(super) struct Conv {
+    pub x: usize,
+    pub conv: Conv2d,
+    pub weight: Vec<f32>,
+    pub bias: Vec<f32>,
+    /// Added before the function.
+    pub residual: Option<usize>,
+    pub function: Option<Function>,
+}
+
+/// A dense layer with what follows it.
+#[derive(Clone, PartialEq, Debug)]
+pub(super) struct Linear {
+    pub x: usize,
+    pub outputs: usize,
+    pub weight: Vec<f32>,
+    pub bias: Vec<f32>,
+    pub function: Option<Function>,
+}
+
+/// Writes down a network. Shapes that do not fit are reported by [`Builder::finish`], with the first of them.
+#[derive(Debug)]
+pub struct Builder {
+    nodes: Vec<Node>,
+    fault: Option<ProgramError>,
+}
+
+impl Builder {
+    /// A network of pictures with so many channels, and its input; height and width are known when it runs.
+    pub fn new(channels: usize) -> (Builder, Value) {
+        (Builder { nodes: vec![Node::Input(channels)], fault: None }, Value(0))
+    }
+
+    fn push(&mut self, node: Node) -> Value {
+        self.nodes.push(node);
+        Value(self.nodes.len() - 1)
+    }
+
+    fn expect_len(&mut self, what: &str, got: usize, wanted: usize) {
+        if got != wanted && self.fault.is_none() {
+            self.fault = Some(ProgramError::parameters(self.nodes.len(), what, got, wanted));
+        }
+    }
+
+    /// Convolution with weights `[out, in / groups, kernel height, kernel width]` and a bias per output channel.
+    pub fn conv(&mut self, x: Value, conv: Conv2d, weight: &[f32], bias: Option<&[f32]>) -> Value {
+        let wanted =
+            [conv.out_channels, conv.in_channels / conv.groups.max(1), conv.kernel[0], conv.kernel[1]];
+        let wanted = wanted.iter().try_fold(1usize, |all, &d| all.checked_mul(d)).unwrap_or(usize::MAX);
+        self.expect_len("weights of a convolution", weight.len(), wanted);
+        let bias = bias.map_or_else(|| vec![0.0; conv.out_channels.min(weight.len())], <[f32]>::to_vec);
+        self.expect_len("bias of a convolution", bias.len(), conv.out_channels);
+        let weight = weight.to_vec();
+        self.push(Node::Conv(Conv { x: x.0, conv, weight, bias, residual: None, function: None }))
+    }
+
+    /// Per channel `scale · x + shift`: a batch normalisation by its running statistics.
+    pub fn affine(&mut self, x: Value, scale: &[f32], shift: &[f32]) -> Value {
+        self.expect_len("shift of channels", shift.len(), scale.len());
+        self.push(Node::Affine { x: x.0, scale: scale.to_vec(), shift: shift.to_vec() })
+    }
+
+    /// A function of each value.
+    pub fn apply(&mut self, x: Value, function: Function) -> Value {
+        self.push(Node::Apply { x: x.0, function })
+    }
+
+    /// The greatest value of each window.
+    pub fn max_pool(&mut self, x: Value, pool: Pool2d) -> Value {
+        self.push(Node::MaxPool { x: x.0, pool })
+    }
+
+    /// The mean of each window.
+    pub fn avg_pool(&mut self, x: Value, pool: Pool2d, averaged: Averaged) -> Value {
+        self.push(Node::AvgPool { x: x.0, pool, averaged })
+    }
+
+    /// Means of windows that share the plane out evenly to a fixed `[height, width]`.
+    pub fn adaptive_avg_pool(&mut self, x: Value, size: [usize; 2]) -> Value {
+        self.push(Node::AdaptiveAvgPool { x: x.0, size })
+    }
+
+    /// Fully connected layer of all values of a picture in the order channel, row, column; weights
+    /// `[outputs, values]`. Gives `[batch, outputs, 1, 1]`.
+    pub fn linear(&mut self, x: Value, outputs: usize, weight: &[f32], bias: Option<&[f32]>) -> Value {
+        let bias = bias.map_or_else(|| vec![0.0; outputs.min(weight.len())], <[f32]>::to_vec);
+        self.expect_len("bias of a dense layer", bias.len(), outputs);
+        let weight = weight.to_vec();
+        self.push(Node::Linear(Linear { x: x.0, outputs, weight, bias, function: None }))
+    }
+
+    /// Sum of two values of one shape.
+    pub fn add(&mut self, a: Value, b: Value) -> Value {
+        self.push(Node::Add { a: a.0, b: b.0 })
+    }
+
+    /// Product of two values of one shape, or of `a` with one value a channel: `b` is `[batch, channels, 1, 1]`.
+    pub fn mul(&mut self, a: Value, b: Value) -> Value {
+        self.push(Node::Mul { a: a.0, b: b.0 })
+    }
+
+    /// Maps one after another along the channels.
+    pub fn concat(&mut self, values: &[Value]) -> Value {
+        self.push(Node::Concat(values.iter().map(|value| value.0).collect()))
+    }
+
+    /// Every `step[0]`-th row and `step[1]`-th column, from the first on.
+    pub fn every(&mut self, x: Value, step: [usize; 2]) -> Value {
+        self.push(Node::Every { x: x.0, step })
+    }
+
+    /// Channels of zeros before and after the map's own.
+    pub fn pad_channels(&mut self, x: Value, before: usize, after: usize) -> Value {
+        self.push(Node::PadChannels { x: x.0, before, after })
+    }
+
+    /// The program that computes these values.
+    ///
+    /// # Errors
+    /// Parameters that do not fit their operation.
+    pub fn finish(self, outputs: &[Value]) -> Result<Program, ProgramError> {
+        match self.fault {
+            Some(fault) => Err(fault),
+            None => Ok(Program { nodes: self.nodes, outputs: outputs.to_vec() }),
+        }
+    }
+}
