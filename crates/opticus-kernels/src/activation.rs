@@ -1,5 +1,6 @@
 //! Functions of one value that a kernel applies while its result is still in registers.
 
+use crate::Function;
 use crate::simd::Simd;
 
 /// What is applied to each value of a result.
@@ -16,9 +17,23 @@ pub enum Activation {
     Relu6,
     /// `x * clamp(x + 3, 0, 6) / 6` (Howard et al. 2019, "Searching for MobileNetV3", section 5.2).
     HardSwish,
+    /// `clamp(x + 3, 0, 6) / 6`.
+    HardSigmoid,
 }
 
 impl Activation {
+    /// The activation that is this function, if there is one.
+    pub(crate) fn of_function(function: Function) -> Option<Activation> {
+        match function {
+            Function::Relu => Some(Activation::Relu),
+            Function::LeakyRelu(slope) => Some(Activation::LeakyRelu(slope)),
+            Function::Relu6 => Some(Activation::Relu6),
+            Function::HardSwish => Some(Activation::HardSwish),
+            Function::HardSigmoid => Some(Activation::HardSigmoid),
+            Function::Silu | Function::Gelu | Function::GeluTanh | Function::Tanh | Function::Sigmoid => None,
+        }
+    }
+
     /// The function of one value.
     pub fn of(self, x: f32) -> f32 {
         match self {
@@ -33,6 +48,7 @@ impl Activation {
             }
             Activation::Relu6 => x.clamp(0.0, 6.0),
             Activation::HardSwish => x * (x + 3.0).clamp(0.0, 6.0) / 6.0,
+            Activation::HardSigmoid => (x + 3.0).clamp(0.0, 6.0) / 6.0,
         }
     }
 }
@@ -59,6 +75,7 @@ pub(crate) fn apply_all<S: Simd, const COLS: usize, const ROWS: usize>(
         Activation::LeakyRelu(slope) => each!(Activation::LeakyRelu(slope)),
         Activation::Relu6 => each!(Activation::Relu6),
         Activation::HardSwish => each!(Activation::HardSwish),
+        Activation::HardSigmoid => each!(Activation::HardSigmoid),
     }
 }
 
@@ -74,9 +91,10 @@ pub(crate) fn apply<S: Simd>(s: S, activation: Activation, x: S::V) -> S::V {
             s.fma(s.splat(slope), s.min(s.zero(), x), s.max(s.zero(), x))
         }
         Activation::Relu6 => s.min(s.splat(6.0), s.max(s.zero(), x)),
-        Activation::HardSwish => {
+        Activation::HardSwish => s.mul(x, apply(s, Activation::HardSigmoid, x)),
+        Activation::HardSigmoid => {
             let gate = s.min(s.splat(6.0), s.max(s.zero(), s.add(x, s.splat(3.0))));
-            s.mul(x, s.mul(gate, s.splat(1.0 / 6.0)))
+            s.mul(gate, s.splat(1.0 / 6.0))
         }
     }
 }

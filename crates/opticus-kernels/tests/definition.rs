@@ -137,6 +137,7 @@ fn check(method: Method, conv: Conv2d, input: [usize; 4]) {
                 Activation::LeakyRelu(slope) => z.max(0.0) + f64::from(slope) * z.min(0.0),
                 Activation::Relu6 => z.clamp(0.0, 6.0),
                 Activation::HardSwish => z * (z + 3.0).clamp(0.0, 6.0) / 6.0,
+                Activation::HardSigmoid => (z + 3.0).clamp(0.0, 6.0) / 6.0,
             })
             .collect();
         // Rounding is relative to the largest sum, which an activation may cut off.

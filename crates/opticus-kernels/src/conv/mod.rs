@@ -5,7 +5,7 @@ mod depthwise;
 pub(crate) mod gradient;
 pub(crate) mod implicit;
 pub(crate) mod windows;
-mod winograd;
+pub(crate) mod winograd;
 
 use algorithm::{Algorithm, Pass};
 use depthwise::{Depthwise, DepthwiseGradient};

@@ -171,7 +171,7 @@ macro_rules! with_function {
     };
 }
 
-fn apply_at(level: Level, function: Function, x: &[f32], out: &mut [f32]) {
+pub(crate) fn apply_at(level: Level, function: Function, x: &[f32], out: &mut [f32]) {
     check_len("output", out.len(), x.len());
     with_function!(function, |f| {
         if x.len() <= CHUNK {

@@ -1,7 +1,7 @@
 //! A network written down, one operation after another.
 
-use super::{Program, ProgramError};
-use crate::{Averaged, Conv2d, Function, Pool2d};
+use super::{Program, ProgramError, fuse};
+use crate::{Activation, Averaged, Conv2d, Function, Pool2d};
 
 /// What an operation of a [`Builder`] gives: `[batch, channels, height, width]`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -64,9 +64,9 @@ pub(super) struct Conv {
     pub conv: Conv2d,
     pub weight: Vec<f32>,
     pub bias: Vec<f32>,
-    /// Added before the function.
+    /// Added before the activation.
     pub residual: Option<usize>,
-    pub function: Option<Function>,
+    pub activation: Activation,
 }
 
 /// A dense layer with what follows it.
@@ -76,7 +76,58 @@ pub(super) struct Linear {
     pub outputs: usize,
     pub weight: Vec<f32>,
     pub bias: Vec<f32>,
-    pub function: Option<Function>,
+    pub activation: Activation,
+}
+
+impl Conv {
+    /// Whether nothing follows yet.
+    pub fn plain(&self) -> bool {
+        self.residual.is_none() && self.activation == Activation::None
+    }
+}
+
+impl Node {
+    /// Calls `f` with each value that is read.
+    pub fn each_read(&mut self, mut f: impl FnMut(&mut usize)) {
+        match self {
+            Node::Input(_) => {}
+            Node::Conv(conv) => {
+                f(&mut conv.x);
+                conv.residual.iter_mut().for_each(f);
+            }
+            Node::Linear(linear) => f(&mut linear.x),
+            Node::Affine { x, .. }
+            | Node::Apply { x, .. }
+            | Node::MaxPool { x, .. }
+            | Node::AvgPool { x, .. }
+            | Node::AdaptiveAvgPool { x, .. }
+            | Node::Every { x, .. }
+            | Node::PadChannels { x, .. } => f(x),
+            Node::Add { a, b } | Node::Mul { a, b } => {
+                f(a);
+                f(b);
+            }
+            Node::Concat(values) => values.iter_mut().for_each(f),
+        }
+    }
+
+    /// The values that are read.
+    pub fn reads(&self) -> Vec<usize> {
+        match self {
+            Node::Input(_) => Vec::new(),
+            Node::Conv(conv) => [conv.x].into_iter().chain(conv.residual).collect(),
+            Node::Linear(linear) => vec![linear.x],
+            Node::Affine { x, .. }
+            | Node::Apply { x, .. }
+            | Node::MaxPool { x, .. }
+            | Node::AvgPool { x, .. }
+            | Node::AdaptiveAvgPool { x, .. }
+            | Node::Every { x, .. }
+            | Node::PadChannels { x, .. } => vec![*x],
+            Node::Add { a, b } | Node::Mul { a, b } => vec![*a, *b],
+            Node::Concat(values) => values.clone(),
+        }
+    }
 }
 
 /// Writes down a network. Shapes that do not fit are reported by [`Builder::finish`], with the first of them.
@@ -90,6 +141,12 @@ impl Builder {
     /// A network of pictures with so many channels, and its input; height and width are known when it runs.
     pub fn new(channels: usize) -> (Builder, Value) {
         (Builder { nodes: vec![Node::Input(channels)], fault: None }, Value(0))
+    }
+
+    /// The operations as they were written down.
+    #[cfg(test)]
+    pub(super) fn nodes(&self) -> &[Node] {
+        &self.nodes
     }
 
     fn push(&mut self, node: Node) -> Value {
@@ -112,7 +169,14 @@ impl Builder {
         let bias = bias.map_or_else(|| vec![0.0; conv.out_channels.min(weight.len())], <[f32]>::to_vec);
         self.expect_len("bias of a convolution", bias.len(), conv.out_channels);
         let weight = weight.to_vec();
-        self.push(Node::Conv(Conv { x: x.0, conv, weight, bias, residual: None, function: None }))
+        self.push(Node::Conv(Conv {
+            x: x.0,
+            conv,
+            weight,
+            bias,
+            residual: None,
+            activation: Activation::None,
+        }))
     }
 
     /// Per channel `scale · x + shift`: a batch normalisation by its running statistics.
@@ -147,7 +211,7 @@ impl Builder {
         let bias = bias.map_or_else(|| vec![0.0; outputs.min(weight.len())], <[f32]>::to_vec);
         self.expect_len("bias of a dense layer", bias.len(), outputs);
         let weight = weight.to_vec();
-        self.push(Node::Linear(Linear { x: x.0, outputs, weight, bias, function: None }))
+        self.push(Node::Linear(Linear { x: x.0, outputs, weight, bias, activation: Activation::None }))
     }
 
     /// Sum of two values of one shape.
@@ -182,7 +246,7 @@ impl Builder {
     pub fn finish(self, outputs: &[Value]) -> Result<Program, ProgramError> {
         match self.fault {
             Some(fault) => Err(fault),
-            None => Ok(Program { nodes: self.nodes, outputs: outputs.to_vec() }),
+            None => Ok(Program::new(fuse::fuse(self.nodes, outputs))),
         }
     }
 }

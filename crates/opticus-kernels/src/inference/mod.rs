@@ -20,20 +20,79 @@
 //! ```
 
 mod builder;
+mod depthwise;
+mod direct;
+mod fuse;
+mod map;
+mod pack;
+#[cfg(test)]
 mod plain;
+mod pool;
+mod schedule;
 mod shapes;
+mod step;
+mod team;
+#[cfg(test)]
+mod tests;
+pub(crate) mod tile;
+mod winograd;
 
 pub use builder::{Builder, Value};
 pub use shapes::ProgramError;
 
-use builder::Node;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// A network that can be run.
+use fuse::Network;
+use pack::Weights;
+use schedule::Schedule;
+use step::Memory;
+
+use crate::Algorithm;
+use crate::scratch::Scratch;
+use crate::simd::{Level, SharedMut};
+
+/// A network that can be run, by many threads at once.
 #[derive(Debug)]
 pub struct Program {
-    nodes: Vec<Node>,
-    outputs: Vec<Value>,
+    network: Network,
+    weights: Weights,
+    level: Level,
+    algorithm: Option<Algorithm>,
+    recent: Mutex<Recent>,
 }
+
+/// What was decided for the shapes that ran last, and arenas that nobody uses.
+#[derive(Debug, Default)]
+struct Recent {
+    schedules: Vec<([usize; 4], Arc<Schedule>)>,
+    arenas: Vec<Arena>,
+}
+
+impl Recent {
+    fn schedule(&self, shape: [usize; 4]) -> Option<Arc<Schedule>> {
+        self.schedules.iter().find(|(known, _)| *known == shape).map(|(_, schedule)| schedule.clone())
+    }
+
+    /// Makes this the last one used, which is forgotten last.
+    fn remember(&mut self, shape: [usize; 4], schedule: &Arc<Schedule>) {
+        self.schedules.retain(|(known, _)| *known != shape);
+        self.schedules.push((shape, schedule.clone()));
+        if self.schedules.len() > REMEMBERED {
+            self.schedules.remove(0);
+        }
+    }
+}
+
+struct Arena(Scratch);
+
+impl std::fmt::Debug for Arena {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Arena({} values)", self.0.len())
+    }
+}
+
+/// Shapes that are remembered: those of whole and last batches, or of pictures of some sizes.
+const REMEMBERED: usize = 4;
 
 /// One output of a [`Program`].
 #[derive(Clone, PartialEq, Debug)]
@@ -45,21 +104,93 @@ pub struct Output {
 }
 
 impl Program {
+    fn new(network: Network) -> Program {
+        Program {
+            network,
+            weights: Weights::default(),
+            level: Level::best(),
+            algorithm: None,
+            recent: Mutex::default(),
+        }
+    }
+
+    /// The same program at another instruction set.
+    ///
+    /// # Panics
+    /// If the processor lacks it.
+    pub fn at(self, level: Level) -> Program {
+        assert!(Level::available().contains(&level), "{level:?} is not available on this processor");
+        Program { level, weights: Weights::default(), recent: Mutex::default(), ..self }
+    }
+
+    /// The same program with one algorithm for the convolutions that can choose between [`Algorithm::Implicit`] and
+    /// [`Algorithm::Winograd`].
+    pub fn by(self, algorithm: Algorithm) -> Program {
+        Program { algorithm: Some(algorithm), weights: Weights::default(), recent: Mutex::default(), ..self }
+    }
+
     /// The outputs for the batch `x` of this `shape` (`[batch, channels, height, width]`), in the order they were
-    /// asked for. The result of a picture does not depend on the company in its batch, nor on the threads.
+    /// asked for. The result of a picture does not depend, to the bit, on the company in its batch, nor on the
+    /// number of threads.
     ///
     /// # Errors
     /// Shapes that an operation of the network cannot work on, and a length of `x` that is not the shape's.
     pub fn run(&self, x: &[f32], shape: [usize; 4]) -> Result<Vec<Output>, ProgramError> {
-        let shapes = shapes::of(&self.nodes, shape)?;
+        let shapes = shapes::of(&self.network.nodes, shape)?;
         if x.len() != shape.iter().product::<usize>() {
             return Err(ProgramError::input_length(x.len(), shape));
         }
-        let mut values = plain::run(&self.nodes, &shapes, x);
-        Ok(self
-            .outputs
-            .iter()
-            .map(|&Value(i)| Output { shape: shapes[i], values: std::mem::take(&mut values[i]) })
-            .collect())
+        let outputs = self.network.outputs.iter().map(|&output| shapes[output]);
+        if shapes.iter().flatten().any(|&side| side == 0) {
+            // Nothing to compute with.
+            return Ok(outputs
+                .map(|shape| Output { shape, values: vec![0.0; shape.iter().product()] })
+                .collect());
+        }
+        let (schedule, mut arena) = self.prepare(shape, &shapes);
+        let memory = Memory { input: x, arena: SharedMut(arena.0.as_mut_ptr()) };
+        team::run(&schedule.tasks(), |phase, mut task| {
+            for step in &schedule.phases[phase] {
+                if task < step.tasks() {
+                    // SAFETY: the arena holds all maps of the schedule, whose phases write before they read and
+                    // give each value a place of its own while it lives; the team runs each task once.
+                    unsafe { step.run(self.level, &memory, task) };
+                    return;
+                }
+                task -= step.tasks();
+            }
+        });
+        let outputs = outputs
+            .zip(&schedule.outputs)
+            // SAFETY: every output is written.
+            .map(|(shape, map)| Output { shape, values: unsafe { step::export(map, memory.arena) } })
+            .collect();
+        let mut recent = self.recent();
+        if recent.arenas.len() < REMEMBERED {
+            recent.arenas.push(arena);
+        }
+        Ok(outputs)
+    }
+
+    /// The schedule for this shape, and an arena for it.
+    fn prepare(&self, shape: [usize; 4], shapes: &[[usize; 4]]) -> (Arc<Schedule>, Arena) {
+        let known = self.recent().schedule(shape);
+        // Not under the lock: packing is parallel, and a thread that waits for others may run other work meanwhile,
+        // which may come here.
+        let schedule = known.unwrap_or_else(|| {
+            let made = Schedule::new(&self.network, shapes, &self.weights, self.level, self.algorithm);
+            Arc::new(made)
+        });
+        let mut recent = self.recent();
+        recent.remember(shape, &schedule);
+        let arena = match recent.arenas.iter().position(|arena| arena.0.len() >= schedule.arena) {
+            Some(at) => recent.arenas.swap_remove(at),
+            None => Arena(Scratch::new(schedule.arena)),
+        };
+        (schedule, arena)
+    }
+
+    fn recent(&self) -> MutexGuard<'_, Recent> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -2,14 +2,11 @@
 
 use super::builder::{Conv, Linear, Node};
 use crate::{
-    Activation, Function, Matrix, adaptive_avg_pool2d, apply_in_place, avg_pool2d, conv2d, gemm,
-    max_pool2d_infer,
+    Activation, Matrix, adaptive_avg_pool2d, apply_in_place, avg_pool2d, conv2d, gemm, max_pool2d_infer,
 };
 
-fn then(function: Option<Function>, mut y: Vec<f32>) -> Vec<f32> {
-    if let Some(function) = function {
-        apply_in_place(function, &mut y);
-    }
+fn then(activation: Activation, mut y: Vec<f32>) -> Vec<f32> {
+    y.iter_mut().for_each(|y| *y = activation.of(*y));
     y
 }
 
@@ -35,7 +32,7 @@ fn one(
     let plane = height * width;
     match node {
         Node::Input(_) => input.to_vec(),
-        Node::Conv(Conv { x, conv, weight, bias, residual, function }) => {
+        Node::Conv(Conv { x, conv, weight, bias, residual, activation }) => {
             let mut y = zeros();
             // Shapes were checked.
             if let Ok(checked) = conv.check(shapes[*x]) {
@@ -44,7 +41,7 @@ fn one(
             if let Some(residual) = residual {
                 y.iter_mut().zip(&values[*residual]).for_each(|(y, r)| *y += r);
             }
-            then(*function, y)
+            then(*activation, y)
         }
         Node::Affine { x, scale, shift } => {
             let mut y = values[*x].clone();
@@ -54,7 +51,11 @@ fn one(
             }
             y
         }
-        Node::Apply { x, function } => then(Some(*function), values[*x].clone()),
+        Node::Apply { x, function } => {
+            let mut y = values[*x].clone();
+            apply_in_place(*function, &mut y);
+            y
+        }
         Node::MaxPool { x, pool } => {
             let mut y = zeros();
             if let Ok(checked) = pool.check(shapes[*x]) {
@@ -75,13 +76,13 @@ fn one(
             adaptive_avg_pool2d([h, w], *size, &values[*x], &mut y);
             y
         }
-        Node::Linear(Linear { x, outputs, weight, bias, function }) => {
+        Node::Linear(Linear { x, outputs, weight, bias, activation }) => {
             let mut y = zeros();
             let inputs = weight.len() / (*outputs).max(1);
             let x = Matrix::new(&values[*x], shape[0], inputs);
             let w = Matrix::new(weight, *outputs, inputs);
             gemm(x, w.transpose(), Some(bias), Activation::None, &mut y);
-            then(*function, y)
+            then(*activation, y)
         }
         Node::Add { a, b } => values[*a].iter().zip(&values[*b]).map(|(a, b)| a + b).collect(),
         Node::Mul { a, b } => {

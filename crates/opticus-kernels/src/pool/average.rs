@@ -24,7 +24,7 @@ pub enum Averaged {
 pub fn avg_pool2d(shape: &PoolShape, averaged: Averaged, x: &[f32], out: &mut [f32]) {
     check_len("input", x.len(), shape.input_len());
     check_len("output", out.len(), shape.output_len());
-    each_plane(&Windows::of_pool(shape, averaged), shape.level, x, out);
+    each_plane(&Averages::of_pool(shape, averaged), shape.level, x, out);
 }
 
 /// Gradient of the input. All of `dx` is written.
@@ -34,7 +34,7 @@ pub fn avg_pool2d(shape: &PoolShape, averaged: Averaged, x: &[f32], out: &mut [f
 pub fn avg_pool2d_backward(shape: &PoolShape, averaged: Averaged, dy: &[f32], dx: &mut [f32]) {
     check_len("output gradient", dy.len(), shape.output_len());
     check_len("input gradient", dx.len(), shape.input_len());
-    each_plane_back(&Windows::of_pool(shape, averaged), shape.level, dy, dx);
+    each_plane_back(&Averages::of_pool(shape, averaged), shape.level, dy, dx);
 }
 
 /// The means of windows that share out each plane (`[height, width]`) evenly, whatever its size: window `i` of `n`
@@ -44,7 +44,7 @@ pub fn avg_pool2d_backward(shape: &PoolShape, averaged: Averaged, dy: &[f32], dx
 /// # Panics
 /// If a plane has no pixels, or the slices do not hold equally many planes.
 pub fn adaptive_avg_pool2d(input: [usize; 2], output: [usize; 2], x: &[f32], out: &mut [f32]) {
-    let windows = Windows::adaptive(input, output);
+    let windows = Averages::adaptive(input, output);
     windows.check(x.len(), out.len());
     each_plane(&windows, Level::best(), x, out);
 }
@@ -54,20 +54,20 @@ pub fn adaptive_avg_pool2d(input: [usize; 2], output: [usize; 2], x: &[f32], out
 /// # Panics
 /// If a plane has no pixels, or the slices do not hold equally many planes.
 pub fn adaptive_avg_pool2d_backward(input: [usize; 2], output: [usize; 2], dy: &[f32], dx: &mut [f32]) {
-    let windows = Windows::adaptive(input, output);
+    let windows = Averages::adaptive(input, output);
     windows.check(dx.len(), dy.len());
     each_plane_back(&windows, Level::best(), dy, dx);
 }
 
 /// The windows of a plane: a range of pixels and a divisor for each place along each axis.
-struct Windows {
+pub(crate) struct Averages {
     input: [usize; 2],
-    rows: Vec<(Range<usize>, f32)>,
-    cols: Vec<(Range<usize>, f32)>,
+    pub(crate) rows: Vec<(Range<usize>, f32)>,
+    pub(crate) cols: Vec<(Range<usize>, f32)>,
 }
 
-impl Windows {
-    fn of_pool(shape: &PoolShape, averaged: Averaged) -> Windows {
+impl Averages {
+    pub(crate) fn of_pool(shape: &PoolShape, averaged: Averaged) -> Averages {
         let pool = shape.pool;
         assert!(pool.dilation == [1, 1], "an average has no dilation");
         let along = |axis: usize| {
@@ -84,10 +84,10 @@ impl Windows {
             };
             (0..shape.output[axis]).map(window).collect()
         };
-        Windows { input: shape.input, rows: along(0), cols: along(1) }
+        Averages { input: shape.input, rows: along(0), cols: along(1) }
     }
 
-    fn adaptive(input: [usize; 2], output: [usize; 2]) -> Windows {
+    pub(crate) fn adaptive(input: [usize; 2], output: [usize; 2]) -> Averages {
         assert!(!input.contains(&0) && !output.contains(&0), "planes of {input:?} pooled to {output:?}");
         let along = |axis: usize| {
             let (size, count) = (input[axis], output[axis]);
@@ -98,7 +98,7 @@ impl Windows {
             };
             (0..count).map(window).collect()
         };
-        Windows { input, rows: along(0), cols: along(1) }
+        Averages { input, rows: along(0), cols: along(1) }
     }
 
     fn planes(&self) -> [usize; 2] {
@@ -112,7 +112,7 @@ impl Windows {
     }
 }
 
-fn each_plane(windows: &Windows, level: Level, x: &[f32], out: &mut [f32]) {
+fn each_plane(windows: &Averages, level: Level, x: &[f32], out: &mut [f32]) {
     let [plane, out_plane] = windows.planes();
     if out.is_empty() {
         return;
@@ -126,7 +126,7 @@ fn each_plane(windows: &Windows, level: Level, x: &[f32], out: &mut [f32]) {
         .for_each(|(out, x)| level.run(Forward { windows, x, out }));
 }
 
-fn each_plane_back(windows: &Windows, level: Level, dy: &[f32], dx: &mut [f32]) {
+fn each_plane_back(windows: &Averages, level: Level, dy: &[f32], dx: &mut [f32]) {
     let [plane, out_plane] = windows.planes();
     if dx.is_empty() {
         return;
@@ -141,7 +141,7 @@ fn each_plane_back(windows: &Windows, level: Level, dy: &[f32], dx: &mut [f32]) 
 }
 
 struct Forward<'a> {
-    windows: &'a Windows,
+    windows: &'a Averages,
     x: &'a [f32],
     out: &'a mut [f32],
 }
@@ -187,7 +187,7 @@ fn sum(values: &[f32]) -> f32 {
 }
 
 struct Backward<'a> {
-    windows: &'a Windows,
+    windows: &'a Averages,
     dy: &'a [f32],
     dx: &'a mut [f32],
 }

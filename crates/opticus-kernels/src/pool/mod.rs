@@ -7,6 +7,7 @@ mod shape;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use average::Averages;
 pub use average::{
     Averaged, adaptive_avg_pool2d, adaptive_avg_pool2d_backward, avg_pool2d, avg_pool2d_backward,
 };

@@ -3,6 +3,7 @@
 use std::arch::x86_64::*;
 
 use crate::gemm::micro::{self, Product};
+use crate::inference::tile::{self, Tile};
 
 use super::{Kernel, Simd};
 
@@ -16,6 +17,14 @@ pub(crate) struct Avx2(());
 unsafe fn multiply(product: &Product) {
     // SAFETY: forwarded.
     unsafe { micro::multiply(Avx2(()), product) }
+}
+
+/// # Safety
+/// The processor must have the features, and `tile` be as [`tile::sum`] wants it.
+#[target_feature(enable = "avx2,fma")]
+unsafe fn sum(tile: &Tile) {
+    // SAFETY: forwarded.
+    unsafe { tile::sum(Avx2(()), tile) }
 }
 
 /// Runs `kernel` with AVX2 and FMA.
@@ -46,6 +55,11 @@ impl Simd for Avx2 {
     unsafe fn multiply(self, product: &Product) {
         // SAFETY: the token proves the features; the rest is forwarded.
         unsafe { multiply(product) }
+    }
+    #[inline(always)]
+    unsafe fn sum(self, tile: &Tile) {
+        // SAFETY: the token proves the features; the rest is forwarded.
+        unsafe { sum(tile) }
     }
 
     #[inline(always)]

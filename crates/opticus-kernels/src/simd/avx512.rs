@@ -3,6 +3,7 @@
 use std::arch::x86_64::*;
 
 use crate::gemm::micro::{self, Product};
+use crate::inference::tile::{self, Tile};
 
 use super::{Block, BlockMut, Kernel, Simd, first};
 
@@ -16,6 +17,14 @@ pub(crate) struct Avx512(());
 unsafe fn multiply(product: &Product) {
     // SAFETY: forwarded.
     unsafe { micro::multiply(Avx512(()), product) }
+}
+
+/// # Safety
+/// The processor must have the features, and `tile` be as [`tile::sum`] wants it.
+#[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,avx2,fma,bmi2")]
+unsafe fn sum(tile: &Tile) {
+    // SAFETY: forwarded.
+    unsafe { tile::sum(Avx512(()), tile) }
 }
 
 /// Runs `kernel` with AVX-512.
@@ -37,6 +46,11 @@ impl Simd for Avx512 {
     unsafe fn multiply(self, product: &Product) {
         // SAFETY: the token proves the features; the rest is forwarded.
         unsafe { multiply(product) }
+    }
+    #[inline(always)]
+    unsafe fn sum(self, tile: &Tile) {
+        // SAFETY: the token proves the features; the rest is forwarded.
+        unsafe { sum(tile) }
     }
 
     #[inline(always)]

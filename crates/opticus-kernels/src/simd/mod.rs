@@ -16,6 +16,7 @@ mod neon;
 use std::sync::OnceLock;
 
 use crate::gemm::micro::Product;
+use crate::inference::tile::Tile;
 
 /// Vectors of `f32` of one instruction set. A value of an implementing type is the proof that the processor has
 /// the instructions: only [`Level::run`] makes one, after the check.
@@ -116,6 +117,11 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// # Safety
     /// As [`crate::gemm::micro::multiply`].
     unsafe fn multiply(self, product: &Product);
+    /// The sum over windows of [`crate::inference::tile`], compiled once for this instruction set.
+    ///
+    /// # Safety
+    /// As [`crate::inference::tile::sum`].
+    unsafe fn sum(self, tile: &Tile);
 
     /// Reads a block of `rows` rows and `cols` columns (each at most `LANES`), and writes each of its columns as
     /// one vector, lanes past `rows` zero, at `dst + offsets[column]`.

@@ -3,6 +3,7 @@
 use std::arch::aarch64::*;
 
 use crate::gemm::micro::{self, Product};
+use crate::inference::tile::{self, Tile};
 
 use super::{Kernel, Simd};
 
@@ -16,6 +17,14 @@ pub(crate) struct Neon(());
 unsafe fn multiply(product: &Product) {
     // SAFETY: forwarded.
     unsafe { micro::multiply(Neon(()), product) }
+}
+
+/// # Safety
+/// The processor must have the features, and `tile` be as [`tile::sum`] wants it.
+#[target_feature(enable = "neon")]
+unsafe fn sum(tile: &Tile) {
+    // SAFETY: forwarded.
+    unsafe { tile::sum(Neon(()), tile) }
 }
 
 /// Runs `kernel` with NEON.
@@ -36,6 +45,11 @@ impl Simd for Neon {
     unsafe fn multiply(self, product: &Product) {
         // SAFETY: the token proves the features; the rest is forwarded.
         unsafe { multiply(product) }
+    }
+    #[inline(always)]
+    unsafe fn sum(self, tile: &Tile) {
+        // SAFETY: the token proves the features; the rest is forwarded.
+        unsafe { sum(tile) }
     }
 
     #[inline(always)]

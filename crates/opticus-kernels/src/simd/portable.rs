@@ -1,6 +1,7 @@
 //! Four values in plain Rust: every processor, and what Miri can follow.
 
 use crate::gemm::micro::{self, Product};
+use crate::inference::tile::{self, Tile};
 
 use super::Simd;
 
@@ -24,6 +25,11 @@ impl Simd for Portable {
     unsafe fn multiply(self, product: &Product) {
         // SAFETY: forwarded.
         unsafe { micro::multiply(self, product) }
+    }
+    #[inline(never)]
+    unsafe fn sum(self, tile: &Tile) {
+        // SAFETY: forwarded.
+        unsafe { tile::sum(self, tile) }
     }
 
     #[inline(always)]

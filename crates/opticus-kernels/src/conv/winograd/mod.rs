@@ -13,7 +13,7 @@ mod forward;
 mod gradient;
 mod panels;
 mod patch;
-mod transform;
+pub(crate) mod transform;
 
 pub(crate) use filter::Filter;
 pub(crate) use forward::Winograd;

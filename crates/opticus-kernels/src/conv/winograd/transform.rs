@@ -18,17 +18,17 @@ use std::f32::consts::{FRAC_1_SQRT_2, SQRT_2};
 use crate::simd::Simd;
 
 /// Points of interpolation: products for one output tile along one axis.
-pub(super) const POINTS: usize = 6;
+pub(crate) const POINTS: usize = 6;
 /// Outputs of one tile along one axis.
-pub(super) const TILE: usize = 4;
+pub(crate) const TILE: usize = 4;
 /// Taps of the filter along one axis.
-pub(super) const TAPS: usize = 3;
+pub(crate) const TAPS: usize = 3;
 /// Products of a two-dimensional tile.
-pub(super) const PRODUCTS: usize = POINTS * POINTS;
+pub(crate) const PRODUCTS: usize = POINTS * POINTS;
 
 /// `Bᵀ d`: six values of the input.
 #[inline(always)]
-pub(super) fn input<S: Simd>(s: S, d: [S::V; POINTS]) -> [S::V; POINTS] {
+pub(crate) fn input<S: Simd>(s: S, d: [S::V; POINTS]) -> [S::V; POINTS] {
     let minus = |x: f32| s.splat(-x);
     // Even and odd parts of the rows of ±1/√2 and ±√2.
     let even_a = s.fma(d[2], minus(2.0), d[4]);
@@ -47,7 +47,7 @@ pub(super) fn input<S: Simd>(s: S, d: [S::V; POINTS]) -> [S::V; POINTS] {
 
 /// `Aᵀ m`: four outputs.
 #[inline(always)]
-pub(super) fn output<S: Simd>(s: S, m: [S::V; POINTS]) -> [S::V; TILE] {
+pub(crate) fn output<S: Simd>(s: S, m: [S::V; POINTS]) -> [S::V; TILE] {
     let (sum_a, difference_a) = (s.add(m[1], m[2]), s.sub(m[1], m[2]));
     let (sum_b, difference_b) = (s.add(m[3], m[4]), s.sub(m[3], m[4]));
     // Powers of 1/√2 and √2.
@@ -76,6 +76,14 @@ pub(super) fn filter<S: Simd>(s: S, g: [S::V; TAPS]) -> [S::V; POINTS] {
         s.fma(g[1], s.splat(-odd_b), even_b),
         g[2],
     ]
+}
+
+/// [`filter`] in double precision.
+pub(crate) fn filter_exact(g: [f64; TAPS]) -> [f64; POINTS] {
+    let (f_a, f_b) = (-2.0 / 3.0, 1.0 / 6.0);
+    let (a, b) = (std::f64::consts::FRAC_1_SQRT_2, std::f64::consts::SQRT_2);
+    let at = |p: f64, f: f64| (g[0] + p * (g[1] + p * g[2])) * f;
+    [g[0], at(a, f_a), at(-a, f_a), at(b, f_b), at(-b, f_b), g[2]]
 }
 
 /// `f ⊙ (G g)` for a filter of four taps, which is a tile of the output gradient. Its division by `f` is left to
