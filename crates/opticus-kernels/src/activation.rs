@@ -91,10 +91,13 @@ pub(crate) fn apply<S: Simd>(s: S, activation: Activation, x: S::V) -> S::V {
             s.fma(s.splat(slope), s.min(s.zero(), x), s.max(s.zero(), x))
         }
         Activation::Relu6 => s.min(s.splat(6.0), s.max(s.zero(), x)),
-        Activation::HardSwish => s.mul(x, apply(s, Activation::HardSigmoid, x)),
-        Activation::HardSigmoid => {
-            let gate = s.min(s.splat(6.0), s.max(s.zero(), s.add(x, s.splat(3.0))));
-            s.mul(gate, s.splat(1.0 / 6.0))
-        }
+        Activation::HardSwish => s.mul(x, hard_sigmoid(s, x)),
+        Activation::HardSigmoid => hard_sigmoid(s, x),
     }
+}
+
+#[inline(always)]
+fn hard_sigmoid<S: Simd>(s: S, x: S::V) -> S::V {
+    let gate = s.min(s.splat(6.0), s.max(s.zero(), s.add(x, s.splat(3.0))));
+    s.mul(gate, s.splat(1.0 / 6.0))
 }
