@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::map::{BLOCK, Map};
 use super::pack::Packed;
 use super::step::{Memory, Step, part};
-use super::tile::{Place, Segment, Tile};
+use super::tile::{Place, Segment, Tile, pairs};
 use crate::simd::{Kernel, Level, Simd};
 use crate::{Activation, Conv2d};
 
@@ -54,36 +54,42 @@ pub(super) struct Work {
     pub multiplications: usize,
 }
 
-/// Multiplications that pay for a task of their own: some ten microseconds.
-const WORTH: usize = 1 << 19;
-/// Tasks that share well among the threads of any usual machine.
-const SHARES: usize = 32;
+/// Multiplications that take as long as handing over a task.
+const HANDOVER: f64 = 4e4;
+/// Multiplications that take as long as bringing a value from the third cache.
+const READ: f64 = 16.0;
 
 impl Cut {
-    /// Parts of lines and of panels that read the least memory: each task reads its part of the input and its part
-    /// of the weights.
+    /// The parts of lines and of panels whose last task is expected to be done first. Each task reads its part of the
+    /// input and its part of the weights, so that more tasks read more.
     pub fn new(work: Work) -> Cut {
         let Work { images, lines, panels, .. } = work;
-        let wanted = (work.multiplications.saturating_mul(images) / WORTH).clamp(1, SHARES);
-        let wanted = wanted.div_ceil(images.max(1)).min(lines.max(1) * panels.max(1));
         let mut best = (f64::INFINITY, Cut { lines: 1, panels: 1 });
-        for by_panels in 1..=panels.max(1) {
-            let by_lines = wanted.div_ceil(by_panels);
-            if by_lines > lines.max(1) {
-                continue;
-            }
-            // The longest part is waited for.
-            let longest = |n: usize, parts: usize| n.div_ceil(parts) as f64 / n.max(1) as f64;
-            let (lines, panels) = (longest(lines, by_lines), longest(panels, by_panels));
-            let tasks = (by_lines * by_panels) as f64;
-            let cost = tasks * (work.input as f64 * lines + work.weights as f64 * panels);
-            let uneven = tasks * lines * panels;
-            if cost * uneven < best.0 {
-                best = (cost * uneven, Cut { lines: by_lines, panels: by_panels });
+        for by_panels in parts(panels) {
+            for by_lines in parts(lines) {
+                // The longest part is waited for.
+                let longest = |n: usize, parts: usize| n.div_ceil(parts) as f64 / n.max(1) as f64;
+                let (lines, panels) = (longest(lines, by_lines), longest(panels, by_panels));
+                let task = HANDOVER
+                    + work.multiplications as f64 * lines * panels
+                    + READ * (work.input as f64 * lines + work.weights as f64 * panels);
+                let tasks = images * by_lines * by_panels;
+                // Most machines have four to sixteen threads; the cut must not depend on how many there are now.
+                // A thread that is interrupted is waited for: half a task more.
+                let cost: f64 =
+                    [4, 8, 16].map(|threads| (tasks.div_ceil(threads) as f64 + 0.5) * task).iter().sum();
+                if cost < best.0 {
+                    best = (cost, Cut { lines: by_lines, panels: by_panels });
+                }
             }
         }
         best.1
     }
+}
+
+/// Numbers of parts to try: all small ones, then some.
+fn parts(n: usize) -> impl Iterator<Item = usize> {
+    (1..=n.max(1)).filter(move |&parts| parts <= 16 || parts == n || parts % 8 == 0 && parts <= 64)
 }
 
 /// A convolution to do.
@@ -151,12 +157,13 @@ impl Step for Direct {
     unsafe fn run(&self, level: Level, memory: &Memory, task: usize) {
         let Cut { lines, panels } = self.cut;
         let (image, task) = (task / (lines * panels), task % (lines * panels));
-        level.run(Task { step: self, memory, image, line: task / panels, panel: task % panels });
+        level.run(Task { step: self, level, memory, image, line: task / panels, panel: task % panels });
     }
 }
 
 struct Task<'a> {
     step: &'a Direct,
+    level: Level,
     memory: &'a Memory<'a>,
     image: usize,
     line: usize,
@@ -183,9 +190,12 @@ impl Kernel for Task<'_> {
         // The frame begins where the padding does, or before it.
         let [top, left] = [0, 1].map(|axis| input.before[axis] - conv.padding[axis]);
         let origin = input.offset + image * input.image() + top * input.row() + left * input.lanes;
+        let paired = pairs(self.level, pixels.len(), conv.stride[1] * input.lanes);
         for panel in part(padded.div_ceil(width), self.panel, step.cut.panels) {
             let first = panel * width;
-            for y in lines.clone() {
+            let mut y = lines.start;
+            while y < lines.end {
+                let second = (paired && y + 1 < lines.end).then_some(conv.stride[0] * input.row());
                 let place = |map: &Map| {
                     let at = map.at(image, first / BLOCK, y, 0) + pixels.start * BLOCK + first % BLOCK;
                     let vector = if S::LANES == BLOCK { map.plane() } else { S::LANES };
@@ -200,23 +210,30 @@ impl Kernel for Task<'_> {
                     ),
                     apart: conv.stride[1] * input.lanes,
                     pixels: pixels.len(),
+                    second,
                     segments: &step.segments,
                     weights: packed.weights[first * inner..].as_ptr(),
                     vectors: (padded - first).min(width) / S::LANES,
-                    out: Place { first: to, pixel: BLOCK, vector },
+                    out: Place { first: to, pixel: BLOCK, vector, line: out.row() },
                     bias: packed.bias[first..].as_ptr(),
                     residual: match residual {
                         Some(map) => {
                             let (first, vector) = place(map);
-                            Place { first: first.cast_const(), pixel: BLOCK, vector }
+                            Place { first: first.cast_const(), pixel: BLOCK, vector, line: map.row() }
                         }
                         None => Place::NONE,
                     },
                     activation: *activation,
+                    next: if y == lines.start {
+                        packed.weights.as_ptr().wrapping_add((first + width) * inner)
+                    } else {
+                        std::ptr::null()
+                    },
                 };
                 // SAFETY: windows of the framed input, weights of this panel, and pixels of the output that are this
                 // task's alone.
                 unsafe { s.sum(&tile) };
+                y += 1 + usize::from(second.is_some());
             }
         }
     }
@@ -296,6 +313,7 @@ impl Kernel for DenseTask<'_> {
                 input: arena.wrapping_add(input.offset),
                 apart: input.image(),
                 pixels: out.images,
+                second: None,
                 segments,
                 weights: packed.weights[first * inner..].as_ptr(),
                 vectors: (padded - first).min(width) / S::LANES,
@@ -303,10 +321,12 @@ impl Kernel for DenseTask<'_> {
                     first: arena.wrapping_add(to),
                     pixel: out.image(),
                     vector: if S::LANES == BLOCK { out.plane() } else { S::LANES },
+                    line: 0,
                 },
                 bias: packed.bias[first..].as_ptr(),
                 residual: Place::NONE,
                 activation: *activation,
+                next: packed.weights.as_ptr().wrapping_add((first + width) * inner),
             };
             // SAFETY: all pictures of the input, weights of this panel, and output channels of this task alone.
             unsafe { s.sum(&tile) };

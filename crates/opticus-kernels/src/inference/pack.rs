@@ -90,7 +90,7 @@ impl Packed {
         Packed::new(packed, bias)
     }
 
-    /// Transformed filters `[product][panel][channel][rows of the panel]`, from weights `[rows][channels][3][3]`.
+    /// Transformed filters `[panel][product][channel][rows of the panel]`, from weights `[rows][channels][3][3]`.
     pub fn winograd(level: Level, weights: &[f32], bias: &[f32]) -> Packed {
         use rayon::prelude::*;
         let rows = bias.len();
@@ -105,10 +105,10 @@ impl Packed {
             for channel in 0..channels {
                 for row in first..(first + here).min(rows) {
                     let taps = &weights[(row * channels + channel) * TAPS * TAPS..][..TAPS * TAPS];
-                    let at = first * channels + channel * here + row - first;
+                    let at = first * PRODUCTS * channels + channel * here + row - first;
                     for (product, value) in filter(taps).into_iter().enumerate() {
                         // SAFETY: one value of this panel, which is this task's alone.
-                        unsafe { *out.get().add(product * padded * channels + at) = value };
+                        unsafe { *out.get().add(product * here * channels + at) = value };
                     }
                 }
             }

@@ -122,26 +122,34 @@ struct Window {
 }
 
 impl Window {
-    /// All values of the window, in four chains.
+    /// All values of the window, in four chains where it is wide.
     ///
     /// # Safety
     /// The window must be readable.
     #[inline(always)]
     unsafe fn fold<S: Simd>(&self, s: S, start: S::V, f: impl Fn(S::V, S::V) -> S::V) -> S::V {
-        let mut chains = [start; 4];
-        let mut next = 0;
+        let [mut a, mut b, mut c, mut d] = [start; 4];
+        let apart = self.dilation[1] * BLOCK;
+        let count = self.cols.len().div_ceil(self.dilation[1]);
         let mut y = self.rows.start;
         while y < self.rows.end {
-            let mut x = self.cols.start;
-            while x < self.cols.end {
-                // SAFETY: by contract.
-                let value = unsafe { s.load(self.first.add(y * self.row + x * BLOCK)) };
-                chains[next % 4] = f(chains[next % 4], value);
-                next += 1;
-                x += self.dilation[1];
+            let mut at = self.first.wrapping_add(y * self.row + self.cols.start * BLOCK);
+            // SAFETY: by contract.
+            unsafe {
+                for _ in 0..count / 4 {
+                    a = f(a, s.load(at));
+                    b = f(b, s.load(at.wrapping_add(apart)));
+                    c = f(c, s.load(at.wrapping_add(2 * apart)));
+                    d = f(d, s.load(at.wrapping_add(3 * apart)));
+                    at = at.wrapping_add(4 * apart);
+                }
+                for _ in 0..count % 4 {
+                    a = f(a, s.load(at));
+                    at = at.wrapping_add(apart);
+                }
             }
             y += self.dilation[0];
         }
-        f(f(chains[0], chains[1]), f(chains[2], chains[3]))
+        f(f(a, b), f(c, d))
     }
 }

@@ -42,7 +42,7 @@ pub(super) struct Planes {
 }
 
 /// Values of one task that pay for being handed over.
-const WORTH: usize = 1 << 13;
+const WORTH: usize = 1 << 16;
 
 impl Planes {
     /// The planes of `map`; each value of it costs `work` operations.

@@ -5,9 +5,12 @@
 //! which they are used. The order of the sum is the same for every pixel, whatever the tile: so a result does not
 //! depend on how the work is cut.
 
+// Rows and columns of register tiles are clearer by number.
+#![allow(clippy::needless_range_loop)]
+
 use crate::Activation;
 use crate::activation::apply_all;
-use crate::simd::Simd;
+use crate::simd::{Level, Simd};
 
 /// Input values that lie side by side: some channels of one tap, or a whole row of taps of a picture.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -23,7 +26,10 @@ pub(crate) struct Tile<'a> {
     pub input: *const f32,
     /// Distance between the pixels of the input.
     pub apart: usize,
+    /// Pixels of a line.
     pub pixels: usize,
+    /// One line, or two with so many values between their first pixels in the input.
+    pub second: Option<usize>,
     pub segments: &'a [Segment],
     /// `[segments' values][vectors * LANES]`.
     pub weights: *const f32,
@@ -35,6 +41,8 @@ pub(crate) struct Tile<'a> {
     /// Added before the activation; or null.
     pub residual: Place<*const f32>,
     pub activation: Activation,
+    /// Weights that will be read next, as many as this tile's; asked for on the way. Need not be valid.
+    pub next: *const f32,
 }
 
 /// Where the vectors of a tile are.
@@ -45,21 +53,43 @@ pub(crate) struct Place<P> {
     pub pixel: usize,
     /// Distance between the two vectors of a pixel.
     pub vector: usize,
+    /// Distance between the two lines, if there are two.
+    pub line: usize,
 }
 
 impl Place<*const f32> {
-    pub const NONE: Place<*const f32> = Place { first: std::ptr::null(), pixel: 0, vector: 0 };
+    pub const NONE: Place<*const f32> = Place { first: std::ptr::null(), pixel: 0, vector: 0, line: 0 };
 }
 
 /// Pixels of a tile whose distance is not known when compiling: as many addresses as there are registers.
 const LOOSE: usize = 8;
 
+/// Whether two lines of so many pixels, `apart` values apart, fit in one register tile.
+pub(crate) fn pairs(level: Level, pixels: usize, apart: usize) -> bool {
+    matches!(apart, 16 | 32) && level.lanes() == 16 && pixels <= PAIRED
+}
+
+/// Pixels of each line of a pair: half of a register tile.
+const PAIRED: usize = 7;
+
 /// Computes `tile` in parts of nearly equal height. Kernels call it as [`Simd::sum`].
 ///
 /// # Safety
-/// All ranges that `tile` describes must be valid.
+/// All ranges that `tile` describes must be valid. There are two lines only where [`pairs`] says so.
 #[inline(always)]
 pub(crate) unsafe fn sum<S: Simd>(s: S, tile: &Tile) {
+    if tile.second.is_some() {
+        // SAFETY: forwarded.
+        unsafe {
+            match (tile.apart, tile.vectors) {
+                (16, 2) => pair::<S, 16, 2>(s, tile),
+                (16, _) => pair::<S, 16, 1>(s, tile),
+                (_, 2) => pair::<S, 32, 2>(s, tile),
+                _ => pair::<S, 32, 1>(s, tile),
+            }
+        }
+        return;
+    }
     let most = if matches!(tile.apart, 16 | 32) { S::MAX_ROWS } else { S::MAX_ROWS.min(LOOSE) };
     let parts = tile.pixels.div_ceil(most);
     let mut first = 0;
@@ -73,6 +103,7 @@ pub(crate) unsafe fn sum<S: Simd>(s: S, tile: &Tile) {
                 first: tile.residual.first.wrapping_add(first * tile.residual.pixel),
                 ..tile.residual
             },
+            next: if first == 0 { tile.next } else { std::ptr::null() },
             ..*tile
         };
         // SAFETY: some of the pixels that the caller promises.
@@ -91,7 +122,27 @@ pub(crate) unsafe fn sum<S: Simd>(s: S, tile: &Tile) {
 }
 
 /// # Safety
-/// As [`sum`], with at most `MAX_ROWS` pixels, `APART` values apart if that is not zero.
+/// As [`sum`], with two lines, `APART` values apart.
+#[inline(always)]
+unsafe fn pair<S: Simd, const APART: usize, const VECS: usize>(s: S, tile: &Tile) {
+    macro_rules! pairs {
+        ($($pixels:literal $both:literal),*) => {
+            match tile.pixels {
+                $(
+                    // SAFETY: forwarded.
+                    $pixels if $both <= S::MAX_ROWS => unsafe {
+                        self::tile::<S, APART, $both, 2, VECS>(s, tile)
+                    },
+                )*
+                _ => unreachable!("a pair of lines has at most MAX_ROWS pixels"),
+            }
+        };
+    }
+    pairs!(1 2, 2 4, 3 6, 4 8, 5 10, 6 12, 7 14)
+}
+
+/// # Safety
+/// As [`sum`], with one line of at most `MAX_ROWS` pixels, `APART` values apart if that is not zero.
 #[inline(always)]
 unsafe fn by_pixels<S: Simd, const APART: usize, const VECS: usize>(s: S, part: &Tile) {
     let most = if APART == 0 { LOOSE } else { S::MAX_ROWS };
@@ -101,7 +152,7 @@ unsafe fn by_pixels<S: Simd, const APART: usize, const VECS: usize>(s: S, part: 
                 $(
                     // SAFETY: forwarded.
                     $pixels if $pixels <= most && $pixels <= S::MAX_ROWS => unsafe {
-                        tile::<S, APART, $pixels, VECS>(s, part)
+                        tile::<S, APART, $pixels, 1, VECS>(s, part)
                     },
                 )*
                 _ => unreachable!("a register tile has at most MAX_ROWS pixels"),
@@ -112,17 +163,33 @@ unsafe fn by_pixels<S: Simd, const APART: usize, const VECS: usize>(s: S, part: 
 }
 
 /// # Safety
-/// As [`sum`], with exactly `PIXELS` pixels and `VECS` vectors.
+/// As [`sum`], with exactly `PIXELS` pixels on `LINES` lines and `VECS` vectors.
 #[inline(always)]
-unsafe fn tile<S: Simd, const APART: usize, const PIXELS: usize, const VECS: usize>(s: S, tile: &Tile) {
+unsafe fn tile<S: Simd, const APART: usize, const PIXELS: usize, const LINES: usize, const VECS: usize>(
+    s: S,
+    tile: &Tile,
+) {
     let apart = if APART == 0 { tile.apart } else { APART };
+    let second = tile.second.unwrap_or(0);
+    // Line and number in it of a pixel.
+    let split = |r: usize| (r / (PIXELS / LINES), r % (PIXELS / LINES));
+    let from = |place: &Place<*const f32>, r: usize, v: usize| {
+        let (line, pixel) = split(r);
+        place.first.wrapping_add(line * place.line + pixel * place.pixel + v * place.vector)
+    };
+    let to = |r: usize, v: usize| {
+        let (line, pixel) = split(r);
+        tile.out.first.wrapping_add(line * tile.out.line + pixel * tile.out.pixel + v * tile.out.vector)
+    };
     let mut weights = tile.weights;
+    // Without a next tile the same lines are asked for again, which costs less than a branch.
+    let mut next = if tile.next.is_null() { tile.weights } else { tile.next };
     let mut acc = [[s.zero(); VECS]; PIXELS];
     // SAFETY: pixels, vectors and segments stay inside what the caller promises.
     unsafe {
         for r in 0..PIXELS {
             for v in 0..VECS {
-                s.prefetch_write(tile.out.first.wrapping_add(r * tile.out.pixel + v * tile.out.vector));
+                s.prefetch_write(to(r, v));
             }
         }
         if !tile.bias.is_null() {
@@ -134,34 +201,41 @@ unsafe fn tile<S: Simd, const APART: usize, const PIXELS: usize, const VECS: usi
             }
         }
         for segment in tile.segments {
-            let mut input = tile.input.add(segment.offset);
+            let mut lines = [tile.input.add(segment.offset); LINES];
+            if LINES == 2 {
+                lines[LINES - 1] = lines[0].add(second);
+            }
             for _ in 0..segment.len {
                 let mut right = [s.zero(); VECS];
                 for (v, value) in right.iter_mut().enumerate() {
                     *value = s.load(weights.add(v * S::LANES));
+                    s.prefetch(next.wrapping_add(v * S::LANES));
                 }
-                for (r, sums) in acc.iter_mut().enumerate() {
-                    let left = s.splat(*input.add(r * apart));
-                    for (sum, value) in sums.iter_mut().zip(right) {
-                        *sum = s.fma(left, value, *sum);
+                for r in 0..PIXELS {
+                    let (line, pixel) = split(r);
+                    let left = s.splat(*lines[line].add(pixel * apart));
+                    for v in 0..VECS {
+                        acc[r][v] = s.fma(left, right[v], acc[r][v]);
                     }
                 }
-                input = input.add(1);
+                for line in &mut lines {
+                    *line = line.add(1);
+                }
                 weights = weights.add(VECS * S::LANES);
+                next = next.wrapping_add(VECS * S::LANES);
             }
         }
         if !tile.residual.first.is_null() {
-            for (r, sums) in acc.iter_mut().enumerate() {
-                for (v, sum) in sums.iter_mut().enumerate() {
-                    let at = tile.residual.first.add(r * tile.residual.pixel + v * tile.residual.vector);
-                    *sum = s.add(*sum, s.load(at));
+            for r in 0..PIXELS {
+                for v in 0..VECS {
+                    acc[r][v] = s.add(acc[r][v], s.load(from(&tile.residual, r, v)));
                 }
             }
         }
         apply_all(s, tile.activation, &mut acc);
-        for (r, sums) in acc.iter().enumerate() {
-            for (v, sum) in sums.iter().enumerate() {
-                s.store(tile.out.first.add(r * tile.out.pixel + v * tile.out.vector), *sum);
+        for r in 0..PIXELS {
+            for v in 0..VECS {
+                s.store(to(r, v), acc[r][v]);
             }
         }
     }

@@ -54,7 +54,7 @@ impl Winograd {
             weights: packed.weights.len(),
             multiplications: packed.weights.len() * tiles,
         });
-        let groups = tiles.div_ceil((TRANSFORMED / transformed).max(FEW));
+        let groups = tiles.div_ceil((TRANSFORMED / transformed).max(TILES));
         step.cut = Cut { lines: cut.lines.max(groups), panels: cut.panels };
         step
     }
@@ -68,10 +68,11 @@ impl Winograd {
     }
 }
 
-/// Tiles that pay for reading the filters.
+/// Tiles that pay for reading the filters: few, and as many as a register tile has rows.
 const FEW: usize = 7;
-/// Values of the transformed tiles of a task: half of a usual second cache.
-const TRANSFORMED: usize = 1 << 18;
+const TILES: usize = 14;
+/// Values of the transformed tiles of a task: they stay in the second cache beside the filters.
+const TRANSFORMED: usize = 1 << 16;
 
 impl Step for Winograd {
     fn tasks(&self) -> usize {
@@ -131,21 +132,25 @@ impl Kernel for Task<'_> {
             let first = panel * width;
             let here = width.min(padded - first);
             for product in 0..PRODUCTS {
+                let filters = &packed.weights[(first * PRODUCTS + product * here) * channels..];
                 let tile = Tile {
                     input: transformed[product * one..].as_ptr(),
                     apart: BLOCK,
                     pixels: tiles,
+                    second: None,
                     segments: &segments,
-                    weights: packed.weights[(product * padded + first) * channels..].as_ptr(),
+                    weights: filters.as_ptr(),
                     vectors: here / S::LANES,
                     out: Place {
                         first: products[product * tiles * width..].as_mut_ptr(),
                         pixel: width,
                         vector: S::LANES,
+                        line: 0,
                     },
                     bias: std::ptr::null(),
                     residual: Place::NONE,
                     activation: Activation::None,
+                    next: filters.as_ptr().wrapping_add(here * channels),
                 };
                 // SAFETY: transformed tiles and filters of this panel; the products are our own.
                 unsafe { s.sum(&tile) };
