@@ -1,6 +1,9 @@
 //! Convolution of three by three taps with a quarter of the multiplications: the tiles of
 //! [`crate::conv::winograd::transform`], over blocks of channels, where every step is a whole vector.
 
+// Rows and columns of register tiles are clearer by number.
+#![allow(clippy::needless_range_loop)]
+
 use std::sync::Arc;
 
 use super::direct::{Cut, Work};
