@@ -27,6 +27,7 @@ mod norm;
 mod optimizer;
 mod partition;
 mod pool;
+mod roi;
 mod scratch;
 mod shape;
 mod simd;
@@ -50,6 +51,7 @@ pub use pool::{
     adaptive_avg_pool2d_backward, avg_pool2d, avg_pool2d_backward, max_pool2d, max_pool2d_backward,
     max_pool2d_infer,
 };
+pub use roi::{Roi, RoiAlign, RoiPool, roi_align, roi_align_backward, roi_pool, roi_pool_backward};
 pub use shape::{Conv2d, ConvShape, Fault, ShapeError};
 pub use simd::Level;
 pub use softmax::{ClassError, Targets, softmax_cross_entropy};
