@@ -16,14 +16,16 @@ thread_local! {
     static FREE: RefCell<Vec<Memory>> = const { RefCell::new(Vec::new()) };
 }
 
-/// An owned allocation of initialised values.
-struct Memory {
+/// An owned allocation of initialised values, aligned to [`ALIGN`].
+pub(crate) struct Memory {
     values: NonNull<f32>,
     capacity: usize,
 }
 
 impl Memory {
-    fn new(capacity: usize) -> Memory {
+    /// So many zeros, at least one.
+    pub fn new(capacity: usize) -> Memory {
+        let capacity = capacity.max(1);
         let layout = Memory::layout(capacity);
         // SAFETY: the layout is not empty, as `capacity` is at least one.
         let raw = unsafe { alloc_zeroed(layout) };
@@ -31,6 +33,18 @@ impl Memory {
             Some(values) => Memory { values, capacity },
             None => handle_alloc_error(layout),
         }
+    }
+
+    /// How many values there are.
+    #[cfg(feature = "engine")]
+    pub fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// The first of the values; they are this allocation's alone.
+    #[cfg(feature = "engine")]
+    pub fn as_ptr(&self) -> *mut f32 {
+        self.values.as_ptr()
     }
 
     fn layout(capacity: usize) -> Layout {

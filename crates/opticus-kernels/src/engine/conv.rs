@@ -8,7 +8,8 @@ use burn::backend::flex::FlexTensor;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend};
 
-use super::flex::{contiguous, sizes, tensor, values};
+use super::flex::{contiguous, sizes, values};
+use super::memory::Buffer;
 use super::{Gradients, Perhaps, Window};
 use crate::{
     Activation, Conv2d, ConvShape, Function, conv2d, conv2d_backward_bias, conv2d_backward_data,
@@ -48,18 +49,18 @@ pub(super) fn forward(
 ) -> FlexTensor {
     let (x, weight, bias) = (contiguous(x), contiguous(weight), bias.map(contiguous));
     let shape = shape(&x, &weight, window);
-    let mut out = vec![0.0; shape.output_len()];
+    let mut out = Buffer::new(shape.output_len());
     let activation = if relu { Activation::Relu } else { Activation::None };
     conv2d(&shape, values(&x), values(&weight), bias.as_ref().map(values), activation, &mut out);
-    tensor(out, &shape.output_shape())
+    out.into_tensor(&shape.output_shape())
 }
 
 pub(super) fn gradient_x(x: FlexTensor, weight: FlexTensor, dy: FlexTensor, window: Window) -> FlexTensor {
     let (weight, dy) = (contiguous(weight), contiguous(dy));
     let shape = shape(&x, &weight, window);
-    let mut dx = vec![0.0; shape.input_len()];
+    let mut dx = Buffer::new(shape.input_len());
     conv2d_backward_data(&shape, values(&weight), values(&dy), &mut dx);
-    tensor(dx, &shape.input_shape())
+    dx.into_tensor(&shape.input_shape())
 }
 
 pub(super) fn gradient_weight(
@@ -70,25 +71,25 @@ pub(super) fn gradient_weight(
 ) -> FlexTensor {
     let (x, dy) = (contiguous(x), contiguous(dy));
     let shape = shape(&x, &weight, window);
-    let mut dw = vec![0.0; shape.weight_len()];
+    let mut dw = Buffer::new(shape.weight_len());
     conv2d_backward_weight(&shape, values(&x), values(&dy), &mut dw);
-    tensor(dw, &shape.weight_shape())
+    dw.into_tensor(&shape.weight_shape())
 }
 
 pub(super) fn gradient_bias(dy: FlexTensor) -> FlexTensor {
     let dy = contiguous(dy);
     let shape: [usize; 4] = sizes(&dy);
-    let mut db = vec![0.0; shape[1]];
+    let mut db = Buffer::new(shape[1]);
     conv2d_backward_bias(shape, values(&dy), &mut db);
-    tensor(db, &[shape[1]])
+    db.into_tensor(&[shape[1]])
 }
 
 pub(super) fn relu_gradient(y: FlexTensor, dy: FlexTensor) -> FlexTensor {
     let (y, dy) = (contiguous(y), contiguous(dy));
     let shape: [usize; 4] = sizes(&dy);
-    let mut dx = vec![0.0; values(&dy).len()];
+    let mut dx = Buffer::new(values(&dy).len());
     differentiate(Function::Relu, values(&y), values(&dy), &mut dx);
-    tensor(dx, &shape)
+    dx.into_tensor(&shape)
 }
 
 #[derive(Debug)]

@@ -2,7 +2,7 @@
 
 use burn::backend::flex::FlexTensor;
 use burn::backend::{Flex, TensorMetadata};
-use burn::tensor::{DType, TensorData};
+use burn::tensor::DType;
 
 use super::{Gradients, Kernels, Memory, NormalizeGradients, Normalized, Perhaps, Window, conv, norm, pool};
 use crate::Pool2d;
@@ -15,11 +15,6 @@ pub(super) fn contiguous(tensor: FlexTensor) -> FlexTensor {
 /// The values of a [`contiguous`] tensor of f32.
 pub(super) fn values(tensor: &FlexTensor) -> &[f32] {
     tensor.as_slice().unwrap_or_default()
-}
-
-/// A tensor of these values.
-pub(super) fn tensor(values: Vec<f32>, shape: &[usize]) -> FlexTensor {
-    FlexTensor::from_data(TensorData::new(values, shape.to_vec()))
 }
 
 /// The sizes of a tensor of `D` dimensions.

@@ -6,6 +6,7 @@
 mod autodiff;
 mod conv;
 mod flex;
+mod memory;
 mod norm;
 mod pool;
 

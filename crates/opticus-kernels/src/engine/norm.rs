@@ -9,7 +9,8 @@ use burn::backend::flex::FlexTensor;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, AutodiffBackend, Flex};
 
-use super::flex::{contiguous, sizes, tensor, values};
+use super::flex::{contiguous, sizes, values};
+use super::memory::Buffer;
 use super::{Gradients, Normalized, Perhaps};
 use crate::{
     BatchNorm, BatchNormGradients, BatchNormUpstream, NormShape, batch_norm_backward, batch_norm_train,
@@ -60,14 +61,14 @@ pub(super) fn forward(
         residual: residual.as_ref().map(values),
         relu,
     };
-    let mut out = vec![0.0; values(&x).len()];
-    let (mut mean, mut variance) = (vec![0.0; sizes[1]], vec![0.0; sizes[1]]);
+    let mut out = Buffer::new(values(&x).len());
+    let (mut mean, mut variance) = (Buffer::new(sizes[1]), Buffer::new(sizes[1]));
     batch_norm_train(&shape, &job, &mut out, &mut mean, &mut variance);
     let channels = [sizes[1]];
     Normalized {
-        out: tensor(out, &sizes),
-        mean: tensor(mean, &channels),
-        variance: tensor(variance, &channels),
+        out: out.into_tensor(&sizes),
+        mean: mean.into_tensor(&channels),
+        variance: variance.into_tensor(&channels),
     }
 }
 
@@ -86,9 +87,9 @@ pub(super) fn gradient(memory: Memory<Flex>, dy: FlexTensor, residual: bool) -> 
         epsilon: epsilon as f32,
         frozen: false,
     };
-    let mut dx = vec![0.0; values(&x).len()];
-    let (mut dgamma, mut dbeta) = (vec![0.0; sizes[1]], vec![0.0; sizes[1]]);
-    let mut dresidual = residual.then(|| vec![0.0; dx.len()]);
+    let mut dx = Buffer::new(values(&x).len());
+    let (mut dgamma, mut dbeta) = (Buffer::new(sizes[1]), Buffer::new(sizes[1]));
+    let mut dresidual = residual.then(|| Buffer::new(dx.len()));
     let to = BatchNormGradients {
         dx: &mut dx,
         dgamma: &mut dgamma,
@@ -98,8 +99,8 @@ pub(super) fn gradient(memory: Memory<Flex>, dy: FlexTensor, residual: bool) -> 
     batch_norm_backward(&shape, &from, to);
     let channels = [sizes[1]];
     NormalizeGradients {
-        inputs: [tensor(dx, &sizes), tensor(dgamma, &channels), tensor(dbeta, &channels)],
-        residual: dresidual.map(|gradient| tensor(gradient, &sizes)),
+        inputs: [dx.into_tensor(&sizes), dgamma.into_tensor(&channels), dbeta.into_tensor(&channels)],
+        residual: dresidual.map(|gradient| gradient.into_tensor(&sizes)),
     }
 }
 

@@ -7,10 +7,10 @@ use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::flex::FlexTensor;
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Autodiff, Backend};
-use burn::tensor::{Element, TensorData};
 
 use super::Gradients;
-use super::flex::{contiguous, sizes, tensor, values};
+use super::flex::{contiguous, sizes, values};
+use super::memory::{Buffer, Plain};
 use crate::{Pool2d, PoolShape, Winner, max_pool2d, max_pool2d_backward, max_pool2d_infer};
 
 /// With the engine's own operations.
@@ -34,32 +34,32 @@ fn shape(x: &FlexTensor, pool: Pool2d) -> PoolShape {
 pub(super) fn forward(x: FlexTensor, pool: Pool2d) -> FlexTensor {
     let x = contiguous(x);
     let shape = shape(&x, pool);
-    let mut out = vec![0.0; shape.output_shape().iter().product()];
+    let mut out = Buffer::new(shape.output_shape().iter().product());
     max_pool2d_infer(&shape, values(&x), false, &mut out);
-    tensor(out, &shape.output_shape())
+    out.into_tensor(&shape.output_shape())
 }
 
 /// The result, and the winner of each window for [`gradient`].
 pub(super) fn with_winners(x: FlexTensor, pool: Pool2d) -> (FlexTensor, FlexTensor) {
     let x = contiguous(x);
     let shape = shape(&x, pool);
-    let mut out = vec![0.0; shape.output_shape().iter().product()];
-    fn run<W: Winner + Element + Default>(shape: &PoolShape, x: &[f32], out: &mut [f32]) -> FlexTensor {
-        let mut winners = vec![W::default(); out.len()];
+    let mut out = Buffer::new(shape.output_shape().iter().product());
+    fn run<W: Winner + Plain>(shape: &PoolShape, x: &[f32], out: &mut [f32]) -> FlexTensor {
+        let mut winners = Buffer::<W>::new(out.len());
         max_pool2d(shape, x, false, out, &mut winners);
-        FlexTensor::from_data(TensorData::new(winners, shape.output_shape().to_vec()))
+        winners.into_tensor(&shape.output_shape())
     }
     let winners = match fits_byte(&shape) {
         true => run::<u8>(&shape, values(&x), &mut out),
         false => run::<u32>(&shape, values(&x), &mut out),
     };
-    (tensor(out, &shape.output_shape()), winners)
+    (out.into_tensor(&shape.output_shape()), winners)
 }
 
 pub(super) fn gradient(x: FlexTensor, winners: FlexTensor, dy: FlexTensor, pool: Pool2d) -> FlexTensor {
     let dy = contiguous(dy);
     let shape = shape(&x, pool);
-    let mut dx = vec![0.0; shape.input_shape().iter().product()];
+    let mut dx = Buffer::new(shape.input_shape().iter().product());
     match fits_byte(&shape) {
         true => {
             max_pool2d_backward::<u8>(&shape, values(&dy), winners.as_slice().unwrap_or_default(), &mut dx)
@@ -68,7 +68,7 @@ pub(super) fn gradient(x: FlexTensor, winners: FlexTensor, dy: FlexTensor, pool:
             max_pool2d_backward::<u32>(&shape, values(&dy), winners.as_slice().unwrap_or_default(), &mut dx)
         }
     }
-    tensor(dx, &shape.input_shape())
+    dx.into_tensor(&shape.input_shape())
 }
 
 #[derive(Debug)]
