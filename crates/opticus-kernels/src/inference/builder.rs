@@ -55,6 +55,15 @@ pub(super) enum Node {
         before: usize,
         after: usize,
     },
+    Nearest {
+        x: usize,
+        like: usize,
+    },
+    /// Channels over their norm.
+    Normalize {
+        x: usize,
+        scale: Vec<f32>,
+    },
 }
 
 /// A convolution with what follows it.
@@ -102,8 +111,9 @@ impl Node {
             | Node::AvgPool { x, .. }
             | Node::AdaptiveAvgPool { x, .. }
             | Node::Every { x, .. }
+            | Node::Normalize { x, .. }
             | Node::PadChannels { x, .. } => f(x),
-            Node::Add { a, b } | Node::Mul { a, b } => {
+            Node::Add { a, b } | Node::Mul { a, b } | Node::Nearest { x: a, like: b } => {
                 f(a);
                 f(b);
             }
@@ -123,8 +133,9 @@ impl Node {
             | Node::AvgPool { x, .. }
             | Node::AdaptiveAvgPool { x, .. }
             | Node::Every { x, .. }
+            | Node::Normalize { x, .. }
             | Node::PadChannels { x, .. } => vec![*x],
-            Node::Add { a, b } | Node::Mul { a, b } => vec![*a, *b],
+            Node::Add { a, b } | Node::Mul { a, b } | Node::Nearest { x: a, like: b } => vec![*a, *b],
             Node::Concat(values) => values.clone(),
         }
     }
@@ -237,6 +248,18 @@ impl Builder {
     /// Channels of zeros before and after the map's own.
     pub fn pad_channels(&mut self, x: Value, before: usize, after: usize) -> Value {
         self.push(Node::PadChannels { x: x.0, before, after })
+    }
+
+    /// The map at the height and width of `like`, each position from the nearest one: row `y` of `n` comes from row
+    /// `⌊y · rows / n⌋`.
+    pub fn nearest(&mut self, x: Value, like: Value) -> Value {
+        self.push(Node::Nearest { x: x.0, like: like.0 })
+    }
+
+    /// The channels of each position divided by their Euclidean norm (no less than 1e-12), then times one number a
+    /// channel.
+    pub fn normalize(&mut self, x: Value, scale: &[f32]) -> Value {
+        self.push(Node::Normalize { x: x.0, scale: scale.to_vec() })
     }
 
     /// The program that computes these values.

@@ -111,6 +111,28 @@ fn one(
             }
             y
         }
+        Node::Nearest { x, .. } => {
+            let [n, c, h, w] = shapes[*x];
+            let mut y = Vec::with_capacity(shape.iter().product());
+            for plane in 0..n * c {
+                for row in 0..height {
+                    let row = &values[*x][(plane * h + row * h / height) * w..][..w];
+                    y.extend((0..width).map(|col| row[col * w / width]));
+                }
+            }
+            y
+        }
+        Node::Normalize { x, scale } => {
+            let mut y = values[*x].clone();
+            for picture in y.chunks_exact_mut((scale.len() * plane).max(1)) {
+                for at in 0..plane {
+                    let squares = (0..scale.len()).map(|c| f64::from(picture[c * plane + at]).powi(2));
+                    let norm = squares.sum::<f64>().sqrt().max(1e-12) as f32;
+                    (0..scale.len()).for_each(|c| picture[c * plane + at] *= scale[c] / norm);
+                }
+            }
+            y
+        }
         Node::PadChannels { x, before, .. } => {
             let [_, c, _, _] = shapes[*x];
             let mut y = zeros();

@@ -7,7 +7,7 @@ use super::fuse::Network;
 use super::map::{BLOCK, Map};
 use super::pack::{Form, Packed, Weights};
 use super::pool::Pool;
-use super::step::{Arrange, Each, Frame, Import, Operation, Step};
+use super::step::{Arrange, Each, Frame, Import, Normalize, Operation, Step};
 use super::winograd::{self, Winograd};
 use crate::pool::Averages;
 use crate::simd::Level;
@@ -301,10 +301,22 @@ impl Planner<'_> {
                     .map(|&part| map(part))
                     .collect();
                 // Parts that were written in their place need nothing.
-                if apart.is_empty() { Vec::new() } else { vec![arrange(out, apart, 0, [1, 1])] }
+                if apart.is_empty() { Vec::new() } else { vec![arrange(out, apart, 0)] }
             }
-            Node::Every { x, step } => vec![arrange(out, vec![map(*x)], 0, *step)],
-            Node::PadChannels { x, before, .. } => vec![arrange(out, vec![map(*x)], *before, [1, 1])],
+            Node::PadChannels { x, before, .. } => vec![arrange(out, vec![map(*x)], *before)],
+            Node::Every { x, step } => {
+                let along = |axis: usize| (0..out.size[axis]).map(|i| i * step[axis]).collect();
+                vec![resample(out, map(*x), along(0), along(1))]
+            }
+            Node::Nearest { x, .. } => {
+                let from = map(*x).size;
+                let along =
+                    |axis: usize| (0..out.size[axis]).map(|i| i * from[axis] / out.size[axis]).collect();
+                vec![resample(out, map(*x), along(0), along(1))]
+            }
+            Node::Normalize { x, scale } => {
+                vec![Box::new(Normalize { input: map(*x), out, scale: padded(scale) })]
+            }
         }
     }
 
@@ -343,6 +355,13 @@ impl Planner<'_> {
     }
 }
 
-fn arrange(out: Map, parts: Vec<Map>, before: usize, step: [usize; 2]) -> Box<dyn Step> {
-    Box::new(Arrange { out, parts, before, step })
+/// Whole maps one after another.
+fn arrange(out: Map, parts: Vec<Map>, before: usize) -> Box<dyn Step> {
+    let [rows, cols] = out.size.map(|side| (0..side).collect());
+    Box::new(Arrange { out, parts, before, rows, cols })
+}
+
+/// Some rows and columns of a map.
+fn resample(out: Map, input: Map, rows: Vec<usize>, cols: Vec<usize>) -> Box<dyn Step> {
+    Box::new(Arrange { out, parts: vec![input], before: 0, rows, cols })
 }

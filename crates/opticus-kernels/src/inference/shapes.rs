@@ -60,7 +60,7 @@ fn one(node: &Node, input: [usize; 4], shapes: &[[usize; 4]]) -> Result<[usize; 
                 _ => Ok(shape),
             }
         }
-        Node::Affine { x, scale, .. } => channels_are(scale.len(), *x),
+        Node::Affine { x, scale, .. } | Node::Normalize { x, scale } => channels_are(scale.len(), *x),
         Node::Apply { x, .. } => Ok(shapes[*x]),
         Node::MaxPool { x, pool } | Node::AvgPool { x, pool, .. } => {
             if matches!(node, Node::AvgPool { .. }) && pool.dilation != [1, 1] {
@@ -74,6 +74,16 @@ fn one(node: &Node, input: [usize; 4], shapes: &[[usize; 4]]) -> Result<[usize; 
                 return Err(format!("a plane of {h}×{w} has no mean"));
             }
             Ok([n, c, size[0], size[1]])
+        }
+        Node::Nearest { x, like } => {
+            let ([n, c, h, w], [m, _, height, width]) = (shapes[*x], shapes[*like]);
+            if n != m || h == 0 || w == 0 {
+                return Err(format!(
+                    "a map of {:?} is brought to the size of {:?}",
+                    shapes[*x], shapes[*like]
+                ));
+            }
+            Ok([n, c, height, width])
         }
         Node::Linear(node) => {
             let [n, c, h, w] = shapes[node.x];

@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 use std::ops::Range;
 
-use super::map::Map;
+use super::map::{BLOCK, Map};
 use crate::simd::{Kernel, Level, SharedMut, Simd};
 
 /// Memory of one run.
@@ -162,14 +162,16 @@ pub(super) unsafe fn export(map: &Map, arena: SharedMut) -> Vec<f32> {
     values
 }
 
-/// Channels of other values, side by side: joined maps, added channels of zeros, thinned rows and columns.
+/// Channels of other values, side by side: joined maps, added channels of zeros, thinned or repeated rows and columns.
 #[derive(Debug)]
 pub(super) struct Arrange {
     pub out: Map,
     /// Maps whose channels follow one another, with the number of zeros before the first.
     pub parts: Vec<Map>,
     pub before: usize,
-    pub step: [usize; 2],
+    /// The row that each row comes from, and the column that each column comes from.
+    pub rows: Vec<usize>,
+    pub cols: Vec<usize>,
 }
 
 impl Arrange {
@@ -199,17 +201,53 @@ impl Step for Arrange {
             let to = out.at(image, block, y, 0);
             for lane in 0..out.lanes {
                 let source = self.source(block * out.lanes + lane).map(|(map, channel)| {
-                    let at = map.at(image, channel / map.lanes, y * self.step[0], 0) + channel % map.lanes;
-                    (at, map.lanes * self.step[1])
+                    let at = map.at(image, channel / map.lanes, self.rows[y], 0) + channel % map.lanes;
+                    (at, map.lanes)
                 });
-                for x in 0..out.size[1] {
+                for (x, from) in self.cols.iter().enumerate() {
                     // SAFETY: pixels of the maps of this step; this row of the output is this task's alone.
                     unsafe {
                         *arena.add(to + x * out.lanes + lane) = match source {
-                            Some((at, apart)) => *arena.add(at + x * apart),
+                            Some((at, apart)) => *arena.add(at + from * apart),
                             None => 0.0,
                         };
                     }
+                }
+            }
+        }
+    }
+}
+
+/// The channels of each position over their norm, times one number a channel (to whole blocks).
+#[derive(Debug)]
+pub(super) struct Normalize {
+    pub input: Map,
+    pub out: Map,
+    pub scale: Vec<f32>,
+}
+
+/// Norms are no less than this, as in PyTorch's `normalize`.
+const LEAST_NORM: f32 = 1e-12;
+
+impl Step for Normalize {
+    fn tasks(&self) -> usize {
+        self.out.images * self.out.size[0]
+    }
+
+    unsafe fn run(&self, _: Level, memory: &Memory, task: usize) {
+        let (image, y) = (task / self.out.size[0], task % self.out.size[0]);
+        let arena = memory.arena.get();
+        for x in 0..self.out.size[1] {
+            // SAFETY: a position of the input; this row of the output is this task's alone.
+            unsafe {
+                let value = |channel: usize| {
+                    *arena.add(self.input.at(image, channel / BLOCK, y, x) + channel % BLOCK)
+                };
+                let squares = (0..self.out.channels).map(|channel| f64::from(value(channel)).powi(2));
+                let norm = (squares.sum::<f64>().sqrt() as f32).max(LEAST_NORM);
+                for (channel, scale) in self.scale.iter().enumerate() {
+                    let at = self.out.at(image, channel / BLOCK, y, x) + channel % BLOCK;
+                    *arena.add(at) = value(channel) * (scale / norm);
                 }
             }
         }
@@ -298,7 +336,7 @@ impl Kernel for Row<'_> {
             // are said to be where they are made.
             unsafe {
                 let v = s.load(x.as_ptr().add(i));
-                let lane = i % super::map::BLOCK;
+                let lane = i % BLOCK;
                 let y = match with {
                     With::Affine(scale, shift) => {
                         s.fma(v, s.load(scale.as_ptr().add(lane)), s.load(shift.as_ptr().add(lane)))

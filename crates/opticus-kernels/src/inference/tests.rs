@@ -238,7 +238,11 @@ fn a_residual_network_with_branches_joins_and_weighed_channels() {
         let weight = net.numbers.weights(10, 30);
         let logits = net.builder.linear(hidden, 10, &weight, None);
         let logits = net.builder.apply(logits, Function::Relu);
-        net.check(&[logits, joined, block, sum, x], [2, channels, plane[0], plane[1]]);
+        // A coarse map at the size of a finer one, and unit vectors.
+        let fine = net.builder.nearest(block, x);
+        let scale = net.numbers.take(width);
+        let unit = net.builder.normalize(block, &scale);
+        net.check(&[logits, joined, block, sum, x, fine, unit], [2, channels, plane[0], plane[1]]);
     }
 }
 
