@@ -3,16 +3,17 @@
 //! Weights and inputs come from one formula on both sides, so that none need be committed.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod reference;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use burn::module::{Module, ModuleVisitor, Param};
-use burn::tensor::{Device, Gradients, Int, Tensor, TensorData, activation::log_softmax};
+use burn::tensor::{Device, Int, Tensor, TensorData, activation::log_softmax};
 use opticus::nets::{Backbone, NetConfig, NetKind, import, state};
-use opticus::tensors::{HostTensor, TensorMap};
+use opticus::tensors::TensorMap;
 use opticus_pixels::geometry::Size;
+use reference::{assert_close, filled, formula, names_digest, statistics, values};
 use serde::Deserialize;
-use sha2::{Digest, Sha256};
 
 /// Largest difference over largest reference.
 const LOGITS: f64 = 1e-4;
@@ -66,74 +67,14 @@ fn golden() -> Golden {
     serde_json::from_str(include_str!("golden/nets.json")).unwrap()
 }
 
-/// `count` multiples of 2⁻²³ in [−1, 1): splitmix64 of (FNV-1a of the name) + index.
-fn formula(name: &str, count: usize) -> impl Iterator<Item = f32> {
-    let seed =
-        name.bytes().fold(0xCBF2_9CE4_8422_2325_u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01B3));
-    (1..=count as u64).map(move |index| {
-        let z = seed.wrapping_add(index.wrapping_mul(0x9E37_79B9_7F4A_7C15));
-        let z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        ((z ^ (z >> 31)) >> 40) as f32 / 8_388_608.0 - 1.0
-    })
-}
-
-fn parameter(name: &str, shape: &[usize], norm_gain: f32) -> Vec<f32> {
-    let u = formula(name, shape.iter().product());
-    match name.rsplit('.').next().unwrap() {
-        _ if shape.len() > 1 => {
-            let fan_in: usize = shape[1..].iter().product();
-            let bound = (6.0 / fan_in as f64).sqrt() as f32;
-            u.map(|u| u * bound).collect()
-        }
-        "running_var" => u.map(|u| 1.0 + 0.5 * u).collect(),
-        "weight" => u.map(|u| norm_gain + 0.25 * u).collect(),
-        _ => u.map(|u| 0.125 * u).collect(),
-    }
-}
-
 fn weights(config: &NetConfig, norm_gain: f32) -> TensorMap {
-    let blank = state::to_map(&config.blank(&Device::flex()).unwrap());
-    blank
-        .into_iter()
-        .map(|(name, tensor)| {
-            let data = parameter(&name, &tensor.shape, norm_gain);
-            (name, HostTensor { data, shape: tensor.shape })
-        })
-        .collect()
+    filled(state::to_map(&config.blank(&Device::flex()).unwrap()), norm_gain)
 }
 
 fn picture(count: usize, config: &NetConfig, device: &Device) -> Tensor<4> {
     let shape = [count, config.in_channels, config.input.height as usize, config.input.width as usize];
     let values: Vec<f32> = formula("input", shape.iter().product()).collect();
     Tensor::from_data(TensorData::new(values, shape), device)
-}
-
-fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f64> {
-    tensor.into_data().iter::<f64>().collect()
-}
-
-/// Mean, standard deviation, and three values by position.
-fn statistics(values: &[f64]) -> Vec<f64> {
-    let n = values.len() as f64;
-    let mean = values.iter().sum::<f64>() / n;
-    let deviation = (values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / n).sqrt();
-    vec![mean, deviation, values[0], values[values.len() / 3], values[values.len() - 1]]
-}
-
-fn assert_close(ours: &[f64], reference: &[f64], tolerance: f64, what: &str) {
-    assert_eq!(ours.len(), reference.len(), "{what}");
-    let largest = reference.iter().fold(0.0f64, |a, v| a.max(v.abs()));
-    let worst = ours.iter().zip(reference).fold(0.0f64, |a, (x, y)| a.max((x - y).abs()));
-    assert!(worst <= tolerance * largest, "{what}: {worst:e} of {largest:e}\n{ours:?}\n{reference:?}");
-}
-
-fn names_digest(map: &TensorMap) -> String {
-    let mut hash = Sha256::new();
-    for (name, tensor) in map {
-        hash.update(format!("{name} {:?}\n", tensor.shape));
-    }
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[test]
@@ -157,28 +98,6 @@ fn every_network_has_torchs_names_logits_and_feature_maps() {
     }
 }
 
-struct GradientReader<'a> {
-    path: Vec<String>,
-    gradients: &'a Gradients,
-    found: BTreeMap<String, Vec<f64>>,
-}
-
-impl ModuleVisitor for GradientReader<'_> {
-    fn enter_module(&mut self, name: &str, _container: &str) {
-        self.path.push(name.into());
-    }
-
-    fn exit_module(&mut self, _name: &str, _container: &str) {
-        self.path.pop();
-    }
-
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        if let Some(gradient) = param.val().grad(self.gradients) {
-            self.found.insert(self.path.join("."), values(gradient));
-        }
-    }
-}
-
 #[test]
 fn a_training_step_has_torchs_logits_loss_gradients_and_running_statistics() {
     for Trained { config, norm_gain, logits, loss, gradients, buffers } in golden().trained {
@@ -191,11 +110,9 @@ fn a_training_step_has_torchs_logits_loss_gradients_and_running_statistics() {
         let objective = log_softmax(outputs, 1).gather(1, labels).mean().neg();
         assert_close(&values(objective.clone()), &[loss], LOGITS, name);
         let computed = objective.backward();
-        let mut reader = GradientReader { path: Vec::new(), gradients: &computed, found: BTreeMap::new() };
-        net.visit(&mut reader);
+        let found = reference::gradients(&net, &computed);
         for (parameter, reference) in gradients {
-            let ours =
-                reader.found.get(&parameter).unwrap_or_else(|| panic!("{name}: no gradient of {parameter}"));
+            let ours = found.get(&parameter).unwrap_or_else(|| panic!("{name}: no gradient of {parameter}"));
             assert_close(
                 &statistics(ours),
                 &reference,

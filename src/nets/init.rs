@@ -60,6 +60,8 @@ pub enum Init {
     Uniform(f64),
     /// Normal with mean zero and this standard deviation.
     Normal(f64),
+    /// Normal with mean one and this standard deviation.
+    NormalAroundOne(f64),
 }
 
 /// Values drawn from one stream of the generator. Streams make large tensors quick to fill on many threads
@@ -86,6 +88,10 @@ impl Init {
             Self::Constant(value) => values.fill(value),
             Self::Uniform(bound) => {
                 values.iter_mut().for_each(|value| *value = ((2.0 * unit(rng) - 1.0) * bound) as f32);
+            }
+            Self::NormalAroundOne(deviation) => {
+                Self::Normal(deviation).fill(values, rng);
+                values.iter_mut().for_each(|value| *value += 1.0);
             }
             Self::Normal(deviation) => {
                 for pair in values.chunks_mut(2) {
@@ -169,6 +175,8 @@ mod tests {
         assert!(uniform.iter().all(|v| v.abs() <= 0.3));
         let (mean, deviation) = moments(&Init::Normal(0.02).values(1, "w", 3 * CHUNK + 1));
         assert!(mean.abs() < 2e-4 && (deviation - 0.02).abs() < 2e-4, "{mean} {deviation}");
+        let (mean, deviation) = moments(&Init::NormalAroundOne(0.02).values(1, "w", 3 * CHUNK + 1));
+        assert!((mean - 1.0).abs() < 2e-4 && (deviation - 0.02).abs() < 2e-4, "{mean} {deviation}");
     }
 
     #[test]

@@ -7,6 +7,7 @@ pub mod backbone;
 pub mod config;
 #[cfg(test)]
 mod conformance;
+pub mod dcgan;
 pub mod import;
 pub mod init;
 pub mod layers;

@@ -3,6 +3,7 @@
 //! | layer | state |
 //! |---|---|
 //! | [`Conv2d`] | `weight` `[out, in / groups, kh, kw]`, `bias` `[out]` |
+//! | [`ConvTranspose2d`] | `weight` `[in, out / groups, kh, kw]`, `bias` `[out]` |
 //! | [`Linear`] | `weight` `[out, in]`, `bias` `[out]` |
 //! | [`BatchNorm2d`] | `weight`, `bias`, `running_mean`, `running_var` `[channels]` |
 //!
@@ -17,6 +18,7 @@ mod norm;
 mod pool;
 mod sequence;
 mod transparent;
+mod transpose;
 
 pub use activation::{Activation, ActivationKind};
 pub use conv::{Conv2d, Conv2dConfig};
@@ -26,3 +28,4 @@ pub use norm::{BatchNorm2d, RunningStat};
 pub use pool::{AdaptiveAvgPool2d, MaxPool2d, global_avg_pool};
 pub use sequence::{DenseLayer, Layer, export, export_dense, run, run_dense};
 pub(crate) use transparent::transparent_module;
+pub use transpose::{ConvTranspose2d, ConvTranspose2dConfig};

@@ -152,6 +152,11 @@ impl BatchNorm2d {
         }
     }
 
+    /// PyTorch's defaults, with the scales drawn.
+    pub fn drawn(scope: &Scope, channels: usize, weight: Init) -> Self {
+        Self { weight: scope.param("weight", [channels], weight), ..Self::new(scope, channels) }
+    }
+
     /// Input and output [n, c, h, w].
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         self.run(x, None, false)

@@ -4,8 +4,11 @@ use burn::backend::Autodiff;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::tensor::FloatTensor;
 
-use super::{Gradients, Kernels, Normalized, Perhaps, Window, conv, norm, pool};
-use crate::Pool2d;
+use super::{
+    Gradients, Kernels, Normalized, Perhaps, TransposedWindow, Window, conv, elementwise, norm, pool,
+    transpose,
+};
+use crate::{Function, Pool2d};
 
 impl<B: Gradients, C: CheckpointStrategy> Kernels for Autodiff<B, C> {
     fn convolve(
@@ -16,6 +19,19 @@ impl<B: Gradients, C: CheckpointStrategy> Kernels for Autodiff<B, C> {
         relu: bool,
     ) -> FloatTensor<Self> {
         conv::recorded::<B, C>(x, weight, bias.into_option(), window, relu)
+    }
+
+    fn convolve_transposed(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: Perhaps<Self>,
+        window: TransposedWindow,
+    ) -> FloatTensor<Self> {
+        transpose::recorded::<B, C>(x, weight, bias.into_option(), window)
+    }
+
+    fn activate(x: FloatTensor<Self>, function: Function) -> FloatTensor<Self> {
+        elementwise::recorded::<B, C>(x, function)
     }
 
     fn normalize(

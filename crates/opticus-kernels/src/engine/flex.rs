@@ -1,11 +1,15 @@
 //! The engine's CPU tensors as slices, and back.
 
 use burn::backend::flex::FlexTensor;
+use burn::backend::ops::ModuleOps;
 use burn::backend::{Flex, TensorMetadata};
 use burn::tensor::DType;
 
-use super::{Gradients, Kernels, Memory, NormalizeGradients, Normalized, Perhaps, Window, conv, norm, pool};
-use crate::Pool2d;
+use super::{
+    Gradients, Kernels, Memory, NormalizeGradients, Normalized, Perhaps, TransposedWindow, Window, conv,
+    elementwise, norm, pool, transpose,
+};
+use crate::{Function, Kept, Pool2d};
 
 /// The tensor with its values one after the other.
 pub(super) fn contiguous(tensor: FlexTensor) -> FlexTensor {
@@ -42,6 +46,26 @@ impl Kernels for Flex {
         match all_f32([&x, &weight].into_iter().chain(&bias)) {
             true => conv::forward(x, weight, bias, window, relu),
             false => conv::by_engine::<Self>(x, weight, bias, window, relu),
+        }
+    }
+
+    fn convolve_transposed(
+        x: FlexTensor,
+        weight: FlexTensor,
+        bias: Perhaps<Self>,
+        window: TransposedWindow,
+    ) -> FlexTensor {
+        let bias = bias.into_option();
+        match all_f32([&x, &weight].into_iter().chain(&bias)) {
+            true => transpose::forward(x, weight, bias, window),
+            false => Self::conv_transpose2d(x, weight, bias, window.options()),
+        }
+    }
+
+    fn activate(x: FlexTensor, function: Function) -> FlexTensor {
+        match all_f32([&x]) {
+            true => elementwise::forward(x, function),
+            false => elementwise::by_engine::<Self>(x, function),
         }
     }
 
@@ -89,6 +113,32 @@ impl Gradients for Flex {
 
     fn convolve_gradient_bias(_x: FlexTensor, _bias: FlexTensor, dy: FlexTensor) -> FlexTensor {
         conv::gradient_bias(dy)
+    }
+
+    fn convolve_transposed_gradient_x(
+        x: FlexTensor,
+        weight: FlexTensor,
+        dy: FlexTensor,
+        window: TransposedWindow,
+    ) -> FlexTensor {
+        transpose::gradient_x(x, weight, dy, window)
+    }
+
+    fn convolve_transposed_gradient_weight(
+        x: FlexTensor,
+        weight: FlexTensor,
+        dy: FlexTensor,
+        window: TransposedWindow,
+    ) -> FlexTensor {
+        transpose::gradient_weight(x, weight, dy, window)
+    }
+
+    fn activation_keeps(function: Function) -> Kept {
+        function.keeps()
+    }
+
+    fn activate_gradient(kept: FlexTensor, dy: FlexTensor, function: Function) -> FlexTensor {
+        elementwise::gradient(kept, dy, function)
     }
 
     fn normalize_gradient(memory: Memory<Self>, dy: FlexTensor, residual: bool) -> NormalizeGradients<Self> {

@@ -5,19 +5,21 @@
 
 mod autodiff;
 mod conv;
+mod elementwise;
 mod flex;
 mod memory;
 mod norm;
 mod pool;
+mod transpose;
 
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{
     Backend, Dispatch, ExtensionType, TensorMetadata, backend_extension, get_or_init_device_settings,
 };
 use burn::tensor::Tensor;
-use burn::tensor::ops::ConvOptions;
+use burn::tensor::ops::{ConvOptions, ConvTransposeOptions};
 
-use crate::Pool2d;
+use crate::{Function, Kept, Pool2d};
 pub use norm::{Memory, NormalizeGradients};
 
 /// What happens around the weights of a convolution. Pairs are `[vertical, horizontal]`.
@@ -36,6 +38,27 @@ pub struct Window {
 impl Window {
     fn options(self) -> ConvOptions<2> {
         ConvOptions::new(self.stride, self.padding, self.dilation, self.groups)
+    }
+}
+
+/// What happens around the weights of a transposed convolution. Pairs are `[vertical, horizontal]`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TransposedWindow {
+    /// Output pixels from one input pixel to the next.
+    pub stride: [usize; 2],
+    /// Output pixels cut off on each side.
+    pub padding: [usize; 2],
+    /// Output pixels added at the bottom and the right; less than the stride.
+    pub output_padding: [usize; 2],
+    /// Pixels from one tap to the next.
+    pub dilation: [usize; 2],
+    /// Independent groups of channels.
+    pub groups: usize,
+}
+
+impl TransposedWindow {
+    fn options(self) -> ConvTransposeOptions<2> {
+        ConvTransposeOptions::new(self.stride, self.padding, self.output_padding, self.dilation, self.groups)
     }
 }
 
@@ -58,6 +81,31 @@ pub fn conv2d(
         window,
         relu,
     ))
+}
+
+/// `x ∗ᵀ weight + bias`: input `[n, c_in, h, w]`, weight `[c_in, c_out / groups, kernel h, kernel w]`, bias `[c_out]`,
+/// output `[n, c_out, h', w']` with `h' = (h − 1) · stride − 2 · padding + dilation · (kernel − 1) + output_padding + 1`.
+/// Differentiable in all three.
+///
+/// # Panics
+/// If the shapes cannot work; the message names them.
+pub fn conv_transpose2d(
+    x: Tensor<4>,
+    weight: Tensor<4>,
+    bias: Option<Tensor<1>>,
+    window: TransposedWindow,
+) -> Tensor<4> {
+    Tensor::from_dispatch(<Dispatch as Kernels>::convolve_transposed(
+        x.into_dispatch(),
+        weight.into_dispatch(),
+        bias.map_or(Perhaps::Not, |bias| Perhaps::There(bias.into_dispatch())),
+        window,
+    ))
+}
+
+/// The function of each value by itself: any shape. Differentiable.
+pub fn activate<const D: usize>(x: Tensor<D>, function: Function) -> Tensor<D> {
+    Tensor::from_dispatch(<Dispatch as Kernels>::activate(x.into_dispatch(), function))
 }
 
 /// Batch normalisation by the batch's own statistics, then `+ residual`, then relu where asked:
@@ -156,6 +204,21 @@ pub trait Kernels: Backend {
         conv::by_engine::<Self>(x, weight, bias.into_option(), window, relu)
     }
 
+    /// See [`conv_transpose2d`].
+    fn convolve_transposed(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        #[extension_type] bias: Perhaps<Self>,
+        window: TransposedWindow,
+    ) -> FloatTensor<Self> {
+        Self::conv_transpose2d(x, weight, bias.into_option(), window.options())
+    }
+
+    /// See [`activate`].
+    fn activate(x: FloatTensor<Self>, function: Function) -> FloatTensor<Self> {
+        elementwise::by_engine::<Self>(x, function)
+    }
+
     /// See [`batch_norm`].
     fn normalize(
         x: FloatTensor<Self>,
@@ -201,13 +264,47 @@ pub trait Gradients: Kernels {
         Self::conv2d_weight_backward(x, weight, dy, window.options())
     }
 
-    /// The gradient of the convolution's bias.
+    /// The gradient of the bias of a convolution, transposed or not.
     fn convolve_gradient_bias(
         x: FloatTensor<Self>,
         bias: FloatTensor<Self>,
         dy: FloatTensor<Self>,
     ) -> FloatTensor<Self> {
         Self::conv2d_bias_backward(x, bias, dy)
+    }
+
+    /// The gradient of the transposed convolution's input.
+    fn convolve_transposed_gradient_x(
+        _x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        dy: FloatTensor<Self>,
+        window: TransposedWindow,
+    ) -> FloatTensor<Self> {
+        Self::conv_transpose2d_x_backward(weight, dy, window.options())
+    }
+
+    /// The gradient of the transposed convolution's weight.
+    fn convolve_transposed_gradient_weight(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        dy: FloatTensor<Self>,
+        window: TransposedWindow,
+    ) -> FloatTensor<Self> {
+        Self::conv_transpose2d_weight_backward(x, weight, dy, window.options())
+    }
+
+    /// What of the forward pass [`Self::activate_gradient`] is given.
+    fn activation_keeps(_function: Function) -> Kept {
+        Kept::Input
+    }
+
+    /// The gradient of the function's input, from what [`Self::activation_keeps`] says and the gradient of the output.
+    fn activate_gradient(
+        kept: FloatTensor<Self>,
+        dy: FloatTensor<Self>,
+        function: Function,
+    ) -> FloatTensor<Self> {
+        elementwise::gradient_by_engine::<Self>(kept, dy, function)
     }
 
     /// The gradients of a normalisation by the batch's own statistics, and of its residual where asked.
