@@ -5,10 +5,10 @@ use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::tensor::FloatTensor;
 
 use super::{
-    Gradients, Kernels, Normalized, Perhaps, TransposedWindow, Window, conv, elementwise, norm, pool,
-    transpose,
+    Gradients, Kernels, Normalized, Perhaps, Rois, TransposedWindow, Window, conv, elementwise, norm, pool,
+    roi, transpose,
 };
-use crate::{Function, Pool2d};
+use crate::{Function, Pool2d, RoiAlign};
 
 impl<B: Gradients, C: CheckpointStrategy> Kernels for Autodiff<B, C> {
     fn convolve(
@@ -47,5 +47,9 @@ impl<B: Gradients, C: CheckpointStrategy> Kernels for Autodiff<B, C> {
 
     fn pool(x: FloatTensor<Self>, pool: Pool2d) -> FloatTensor<Self> {
         pool::recorded::<B, C>(x, pool)
+    }
+
+    fn roi_align(x: FloatTensor<Self>, align: RoiAlign, rois: Rois) -> FloatTensor<Self> {
+        roi::recorded::<B, C>(x, align, rois)
     }
 }

@@ -6,10 +6,10 @@ use burn::backend::{Flex, TensorMetadata};
 use burn::tensor::DType;
 
 use super::{
-    Gradients, Kernels, Memory, NormalizeGradients, Normalized, Perhaps, TransposedWindow, Window, conv,
-    elementwise, norm, pool, transpose,
+    Gradients, Kernels, Memory, NormalizeGradients, Normalized, Perhaps, Rois, TransposedWindow, Window,
+    conv, elementwise, norm, pool, roi, transpose,
 };
-use crate::{Function, Kept, Pool2d};
+use crate::{Function, Kept, Pool2d, RoiAlign};
 
 /// The tensor with its values one after the other.
 pub(super) fn contiguous(tensor: FlexTensor) -> FlexTensor {
@@ -90,6 +90,13 @@ impl Kernels for Flex {
             false => pool::by_engine::<Self>(x, pool),
         }
     }
+
+    fn roi_align(x: FlexTensor, align: RoiAlign, rois: Rois) -> FlexTensor {
+        match all_f32([&x]) {
+            true => roi::forward(x, align, &rois),
+            false => roi::by_engine::<Self>(x, align, &rois),
+        }
+    }
 }
 
 // A graph whose forward pass was not in f32 has no gradients: training is.
@@ -151,5 +158,9 @@ impl Gradients for Flex {
 
     fn pool_gradient(x: FlexTensor, winners: FlexTensor, dy: FlexTensor, pool: Pool2d) -> FlexTensor {
         pool::gradient(x, winners, dy, pool)
+    }
+
+    fn roi_align_gradient(map: [usize; 4], dy: FlexTensor, align: RoiAlign, rois: Rois) -> FlexTensor {
+        roi::gradient(map, dy, align, &rois)
     }
 }

@@ -10,6 +10,7 @@ mod flex;
 mod memory;
 mod norm;
 mod pool;
+mod roi;
 mod transpose;
 
 use burn::backend::tensor::{FloatTensor, IntTensor};
@@ -19,8 +20,9 @@ use burn::backend::{
 use burn::tensor::Tensor;
 use burn::tensor::ops::{ConvOptions, ConvTransposeOptions};
 
-use crate::{Function, Kept, Pool2d};
+use crate::{Function, Kept, Pool2d, RoiAlign};
 pub use norm::{Memory, NormalizeGradients};
+pub use roi::Rois;
 
 /// What happens around the weights of a convolution. Pairs are `[vertical, horizontal]`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -139,6 +141,14 @@ pub fn max_pool2d(x: Tensor<4>, pool: Pool2d) -> Tensor<4> {
     Tensor::from_dispatch(<Dispatch as Kernels>::pool(x.into_dispatch(), pool))
 }
 
+/// Regions of maps `[n, c, h, w]`, brought to `[regions, c, bins, bins]`. Differentiable in the maps.
+///
+/// # Panics
+/// If a region is of a picture outside of the batch, or the maps are empty.
+pub fn roi_align(x: Tensor<4>, align: RoiAlign, rois: Rois) -> Tensor<4> {
+    Tensor::from_dispatch(<Dispatch as Kernels>::roi_align(x.into_dispatch(), align, rois))
+}
+
 /// What follows the division by the deviation.
 #[derive(Clone, Debug)]
 pub struct Then {
@@ -234,6 +244,11 @@ pub trait Kernels: Backend {
     /// See [`max_pool2d`].
     fn pool(x: FloatTensor<Self>, pool: Pool2d) -> FloatTensor<Self> {
         pool::by_engine::<Self>(x, pool)
+    }
+
+    /// See [`roi_align`].
+    fn roi_align(x: FloatTensor<Self>, align: RoiAlign, rois: Rois) -> FloatTensor<Self> {
+        roi::by_engine::<Self>(x, align, &rois)
     }
 }
 
@@ -333,5 +348,15 @@ pub trait Gradients: Kernels {
     ) -> FloatTensor<Self> {
         let Pool2d { kernel, stride, padding, dilation, ceil } = pool;
         Self::max_pool2d_with_indices_backward(x, kernel, stride, padding, dilation, ceil, dy, winners).x_grad
+    }
+
+    /// The gradient of the maps `[n, c, h, w]` that regions were read from.
+    fn roi_align_gradient(
+        map: [usize; 4],
+        dy: FloatTensor<Self>,
+        align: RoiAlign,
+        rois: Rois,
+    ) -> FloatTensor<Self> {
+        roi::gradient_by_engine::<Self>(map, dy, align, &rois)
     }
 }

@@ -37,6 +37,24 @@ struct Reads {
 }
 
 impl RoiAlign {
+    /// Calls `f` with each bin, position of the map and share that the bin reads of it, for one region of a map of
+    /// this size.
+    #[cfg(feature = "engine")]
+    pub(crate) fn each_share(
+        &self,
+        corners: [f32; 4],
+        size: [usize; 2],
+        mut f: impl FnMut(usize, usize, f32),
+    ) {
+        let mut reads = Reads::default();
+        self.describe(&mut reads, corners, size);
+        for bin in 0..self.bins[0] * self.bins[1] {
+            for share in &reads.shares[reads.starts[bin]..reads.starts[bin + 1]] {
+                f(bin, share.pixel as usize, share.weight);
+            }
+        }
+    }
+
     /// Describes a region of a map of this size.
     fn describe(&self, reads: &mut Reads, corners: [f32; 4], size: [usize; 2]) {
         reads.shares.clear();
