@@ -2,9 +2,10 @@
 //! end in [`Classifier::probabilities`].
 
 use std::path::Path;
+use std::sync::OnceLock;
 
 use burn::module::Module;
-use burn::tensor::{Device, Tensor, TensorData, activation::softmax};
+use burn::tensor::{Device, Tensor};
 use opticus_pixels::codec::ColorMode;
 use opticus_pixels::preprocess::{ChannelOrder, Planes, Preprocessing};
 use opticus_pixels::{Image8, Size, codec};
@@ -17,7 +18,7 @@ use super::metrics::{ClassifyScores, ScoreKeeper};
 use crate::bundle::{self, Bundle, Card};
 use crate::data::{Batch, Loader};
 use crate::error::{Error, Result};
-use crate::nets::{Backbone, Net, NetConfig};
+use crate::nets::{Net, NetConfig, Predictor};
 
 /// A trained classifier: network, class names and the preprocessing it was trained with.
 #[derive(Debug)]
@@ -27,6 +28,8 @@ pub struct Classifier {
     classes: Vec<String>,
     preprocessing: Preprocessing,
     device: Device,
+    /// Made for the first prediction: an explanation needs none.
+    predictor: OnceLock<Predictor>,
 }
 
 /// One label of a prediction, as the command line's JSON contract names it.
@@ -118,7 +121,7 @@ impl Classifier {
         }
         let net = net.valid();
         let device = net.devices().into_iter().next().unwrap_or_else(Device::flex).without_autodiff();
-        Ok(Self { net, config, classes, preprocessing, device })
+        Ok(Self { net, config, classes, preprocessing, device, predictor: OnceLock::new() })
     }
 
     /// Class names, by index.
@@ -175,31 +178,38 @@ impl Classifier {
             images.par_iter().map(|image| self.preprocessing.apply(&image.to_mode(wanted))).collect();
         let count = planes.len();
         let values: Vec<f32> = planes.into_iter().flat_map(|p| p.data).collect();
-        let logits = self.logits(values, count)?;
-        Ok(self.probabilities(logits))
+        Ok(self.probabilities(&self.logits(values, count)?))
     }
 
-    /// Logits `[n, classes]` of `n` preprocessed pictures laid out `[n, c, h, w]`.
-    pub fn logits(&self, values: Vec<f32>, n: usize) -> Result<Tensor<2>> {
+    /// Logits `[n, classes]`, row by row, of `n` preprocessed pictures laid out `[n, c, h, w]`.
+    pub fn logits(&self, values: Vec<f32>, n: usize) -> Result<Vec<f32>> {
         let Size { width, height } = self.preprocessing.size;
         let shape = [n, self.config.in_channels, height as usize, width as usize];
-        if values.len() != shape.iter().product::<usize>() {
-            return Err(Error::Input(format!(
-                "{} values do not make a batch of shape {shape:?}",
-                values.len()
-            )));
+        self.predictor()?.logits(values, shape)
+    }
+
+    fn predictor(&self) -> Result<&Predictor> {
+        if let Some(predictor) = self.predictor.get() {
+            return Ok(predictor);
         }
-        Ok(self.net.forward(Tensor::<4>::from_data(TensorData::new(values, shape), &self.device)))
+        let predictor = Predictor::new(&self.net, &self.config)?;
+        Ok(self.predictor.get_or_init(|| predictor))
     }
 
     /// Softmax over each row of logits `[n, classes]`.
-    pub fn probabilities(&self, logits: Tensor<2>) -> Vec<Prediction> {
-        let [_n, classes] = logits.dims();
-        host(softmax(logits, 1))
-            .chunks_exact(classes.max(1))
-            .map(|p| Prediction { probabilities: p.to_vec() })
-            .collect()
+    pub fn probabilities(&self, logits: &[f32]) -> Vec<Prediction> {
+        let rows = logits.chunks_exact(self.config.classes.max(1));
+        rows.map(|row| Prediction { probabilities: softmax(row) }).collect()
     }
+}
+
+/// Exponentials that sum to one.
+fn softmax(logits: &[f32]) -> Vec<f32> {
+    // Less the greatest, so that none overflows.
+    let greatest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let exponentials: Vec<f64> = logits.iter().map(|logit| f64::from(logit - greatest).exp()).collect();
+    let sum: f64 = exponentials.iter().sum();
+    exponentials.into_iter().map(|e| (e / sum) as f32).collect()
 }
 
 /// A tensor's values in main memory, row by row.
@@ -219,7 +229,7 @@ pub fn evaluate(
     let mut keeper = ScoreKeeper::new(classifier.classes());
     for batch in pictures.epoch(0, 0) {
         let Batch { images, count, targets, indices, .. } = batch?;
-        let logits = host(classifier.logits(images, count)?);
+        let logits = classifier.logits(images, count)?;
         keeper.push(&logits, &targets)?;
         watch(&indices, &logits);
     }

@@ -12,7 +12,7 @@ use super::{Global, machine, output};
 use crate::classify::loss;
 use crate::classify::net::architecture;
 use crate::error::{Error, Result};
-use crate::nets::{Backbone, NetConfig, NetKind};
+use crate::nets::{Backbone, NetConfig, NetKind, Predictor};
 use crate::train::{Optimizer, OptimizerConfig, Rule};
 
 /// What to time.
@@ -199,11 +199,10 @@ fn infer(config: &NetConfig, args: &BenchArgs, device: &Device) -> Result<Vec<f6
     let net = config.init(0, device)?;
     let n = args.batch_size as usize;
     let shape = [n, config.in_channels, config.input.height as usize, config.input.width as usize];
-    let x = Tensor::<4>::from_data(TensorData::new(pictures(config, n), shape), device);
+    let predictor = Predictor::new(&net, config)?;
+    let images = pictures(config, n);
     repeat(args.iterations, || {
-        // Reading the logits back makes sure that they are there.
-        let logits: Vec<f32> = net.forward(x.clone()).into_data().iter().collect();
-        if logits.iter().all(|v| v.is_finite()) {
+        if predictor.logits(images.clone(), shape)?.iter().all(|v| v.is_finite()) {
             return Ok(());
         }
         Err(Error::Device("the network gave numbers that are not finite".to_owned()))

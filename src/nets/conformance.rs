@@ -10,7 +10,7 @@ use opticus_pixels::geometry::Size;
 
 use super::init::{Init, Scope};
 use super::layers::Dropout;
-use super::{Backbone, NetConfig, NetKind, Stem, state};
+use super::{Backbone, NetConfig, NetKind, Predictor, Stem, state};
 use crate::Error;
 use crate::tensors::{HostTensor, TensorMap};
 
@@ -368,4 +368,40 @@ fn an_empty_map_leaves_everything() {
     let partial = state::load_partial(config.blank(&Device::flex()).unwrap(), &TensorMap::new());
     assert!(partial.taken.is_empty());
     assert!(partial.left.iter().all(|left| matches!(left, state::Difference::Missing(_))));
+}
+
+/// Weights and running statistics that are no trivial ones.
+struct Stir(u64);
+
+impl burn::module::ModuleMapper for Stir {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        self.0 += 1;
+        let (id, value, _) = param.consume();
+        let noise = Scope::seeded(self.0, &value.device()).param("noise", value.dims(), Init::Uniform(0.25));
+        Param::initialized(id, value.clone() + noise.val() * (value.abs() + 0.2))
+    }
+}
+
+#[test]
+fn the_program_computes_what_the_network_does_whatever_the_company() {
+    let device = Device::flex();
+    for config in configs() {
+        let net = config.init(1, &device).unwrap().map(&mut Stir(7));
+        let x = picture(3, &config, &device);
+        let predictor = Predictor::new(&net, &config).unwrap();
+        let expected = values(net.valid().forward(x.clone()));
+        let shape = x.dims();
+        let got = predictor.logits(values(x.clone()), shape).unwrap();
+        let size = largest(&expected).max(1.0);
+        let difference = largest_difference(&got, &expected) / size;
+        assert!(difference < 1e-4, "{}: {difference} of {size}", config.name);
+        let image = got.len() / 3;
+        for i in 0..3 {
+            let [_, c, h, w] = shape;
+            let alone = values(x.clone().narrow(0, i, 1));
+            let alone = predictor.logits(alone, [1, c, h, w]).unwrap();
+            assert_eq!(alone, got[i * image..(i + 1) * image], "{}", config.name);
+        }
+        assert!(predictor.logits(vec![0.0; 5], shape).is_err());
+    }
 }

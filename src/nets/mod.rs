@@ -8,12 +8,15 @@ pub mod config;
 #[cfg(test)]
 mod conformance;
 pub mod dcgan;
+pub mod graph;
 pub mod import;
 pub mod init;
 pub mod layers;
 mod net;
 pub mod onnx;
+pub mod program;
 pub mod state;
 
 pub use config::{NetConfig, NetKind, Stem};
 pub use net::{Backbone, FeatureMap, Net};
+pub use program::Predictor;

@@ -10,8 +10,8 @@ use super::backbone::simple_cnn::SimpleCnn;
 use super::backbone::small_cnn::SmallCnn;
 use super::backbone::squeezenet::Squeezenet;
 use super::backbone::vgg::Vgg;
+use super::graph::{Graph, Value};
 use super::layers::transparent_module;
-use super::onnx::{Graph, Value};
 
 /// A map of features and how many input pixels apart its positions are.
 #[derive(Clone, Debug)]
@@ -33,8 +33,8 @@ pub trait Backbone: Module {
     /// Feature maps from fine to coarse, for detectors.
     fn features(&self, x: Tensor<4>) -> Vec<FeatureMap>;
 
-    /// [`Self::forward`] as ONNX operations: from the pictures to the logits.
-    fn export(&self, graph: &mut Graph, x: &Value) -> Value;
+    /// [`Self::forward`] written down: from the pictures to the logits.
+    fn describe(&self, graph: &mut Graph, x: &Value) -> Value;
 
     /// Logits [n, classes], before softmax.
     fn forward(&self, x: Tensor<4>) -> Tensor<2> {
@@ -90,7 +90,7 @@ impl Backbone for Net {
         each!(self, net => net.features(x))
     }
 
-    fn export(&self, graph: &mut Graph, x: &Value) -> Value {
-        each!(self, net => net.export(graph, x))
+    fn describe(&self, graph: &mut Graph, x: &Value) -> Value {
+        each!(self, net => net.describe(graph, x))
     }
 }

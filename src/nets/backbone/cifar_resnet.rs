@@ -7,10 +7,10 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 
 use crate::nets::config::NetConfig;
+use crate::nets::graph::{Graph, Value};
 use crate::nets::init::{Scope, WeightInit};
 use crate::nets::layers::{BatchNorm2d, Conv2d, Conv2dConfig, Dropout, Linear, MaxPool2d, global_avg_pool};
 use crate::nets::net::{Backbone, FeatureMap};
-use crate::nets::onnx::{Graph, Value};
 
 const WIDTHS: [usize; 3] = [16, 32, 64];
 
@@ -57,7 +57,7 @@ impl OptionA {
         Tensor::cat(vec![zeros.clone(), x, zeros], 1) // [n, 2 c, h / 2, w / 2]
     }
 
-    fn export(&self, graph: &mut Graph, x: &Value) -> Value {
+    fn describe(&self, graph: &mut Graph, x: &Value) -> Value {
         let x = graph.every(x, [self.every_second.stride; 2]);
         graph.pad_channels(&x, self.zeros_each_side, self.zeros_each_side)
     }
@@ -93,14 +93,14 @@ impl Block {
         self.bn2.forward_add_relu(self.conv2.forward(y), shortcut)
     }
 
-    fn export(&self, graph: &mut Graph, x: &Value) -> Value {
-        let y = self.conv1.export(graph, x);
-        let y = self.bn1.export(graph, &y);
+    fn describe(&self, graph: &mut Graph, x: &Value) -> Value {
+        let y = self.conv1.describe(graph, x);
+        let y = self.bn1.describe(graph, &y);
         let y = graph.relu(&y);
-        let y = self.conv2.export(graph, &y);
-        let y = self.bn2.export(graph, &y);
+        let y = self.conv2.describe(graph, &y);
+        let y = self.bn2.describe(graph, &y);
         let shortcut = match &self.shortcut {
-            Some(shortcut) => shortcut.export(graph, x),
+            Some(shortcut) => shortcut.describe(graph, x),
             None => x.clone(),
         };
         let y = graph.add(&y, &shortcut);
@@ -173,13 +173,13 @@ impl Backbone for CifarResnet {
             .collect()
     }
 
-    fn export(&self, graph: &mut Graph, x: &Value) -> Value {
-        let x = self.conv1.export(graph, x);
-        let x = self.bn1.export(graph, &x);
+    fn describe(&self, graph: &mut Graph, x: &Value) -> Value {
+        let x = self.conv1.describe(graph, x);
+        let x = self.bn1.describe(graph, &x);
         let x = graph.relu(&x);
-        let x = self.stages().into_iter().flatten().fold(x, |x, block| block.export(graph, &x));
+        let x = self.stages().into_iter().flatten().fold(x, |x, block| block.describe(graph, &x));
         let x = graph.global_average_pool(&x);
         let x = graph.flatten(&x);
-        self.linear.export(graph, &x)
+        self.linear.describe(graph, &x)
     }
 }

@@ -5,13 +5,13 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 
 use crate::nets::config::NetConfig;
+use crate::nets::graph::{Graph, Value};
 use crate::nets::init::{Scope, WeightInit};
 use crate::nets::layers::{
-    ActivationKind, BatchNorm2d, Conv2d, Conv2dConfig, DenseLayer, Dropout, Layer, Linear, export,
-    export_dense, global_avg_pool, run, run_dense, transparent_module,
+    ActivationKind, BatchNorm2d, Conv2d, Conv2dConfig, DenseLayer, Dropout, Layer, Linear, describe,
+    describe_dense, global_avg_pool, run, run_dense, transparent_module,
 };
 use crate::nets::net::{Backbone, FeatureMap};
-use crate::nets::onnx::{Graph, Value};
 
 use ActivationKind::{HardSigmoid, HardSwish, Relu};
 
@@ -132,11 +132,11 @@ impl SqueezeExcite {
         x * HardSigmoid.apply(weights)
     }
 
-    fn export(&self, graph: &mut Graph, x: &Value) -> Value {
+    fn describe(&self, graph: &mut Graph, x: &Value) -> Value {
         let means = graph.global_average_pool(x);
-        let weights = self.fc1.export(graph, &means);
+        let weights = self.fc1.describe(graph, &means);
         let weights = graph.relu(&weights);
-        let weights = self.fc2.export(graph, &weights);
+        let weights = self.fc2.describe(graph, &weights);
         let weights = graph.hard_sigmoid(&weights);
         graph.mul(x, &weights)
     }
@@ -189,10 +189,10 @@ impl InvertedResidual {
         if self.residual { x + y } else { y }
     }
 
-    fn export(&self, graph: &mut Graph, x: &Value) -> Value {
+    fn describe(&self, graph: &mut Graph, x: &Value) -> Value {
         let y = self.block.iter().fold(x.clone(), |x, part| match part {
-            Part::Plain(layers) => export(layers, graph, &x),
-            Part::SqueezeExcite(layer) => layer.export(graph, &x),
+            Part::Plain(layers) => describe(layers, graph, &x),
+            Part::SqueezeExcite(layer) => layer.describe(graph, &x),
         });
         if self.residual { graph.add(x, &y) } else { y }
     }
@@ -245,10 +245,10 @@ impl Stage {
         }
     }
 
-    fn export(&self, graph: &mut Graph, x: &Value) -> Value {
+    fn describe(&self, graph: &mut Graph, x: &Value) -> Value {
         match self {
-            Self::Plain(layers) => export(layers, graph, x),
-            Self::Inverted(block) => block.export(graph, x),
+            Self::Plain(layers) => describe(layers, graph, x),
+            Self::Inverted(block) => block.describe(graph, x),
         }
     }
 
@@ -282,10 +282,10 @@ impl Backbone for MobilenetV3 {
         features
     }
 
-    fn export(&self, graph: &mut Graph, x: &Value) -> Value {
-        let x = self.features.iter().fold(x.clone(), |x, stage| stage.export(graph, &x));
+    fn describe(&self, graph: &mut Graph, x: &Value) -> Value {
+        let x = self.features.iter().fold(x.clone(), |x, stage| stage.describe(graph, &x));
         let x = graph.global_average_pool(&x);
         let x = graph.flatten(&x);
-        export_dense(&self.classifier, graph, &x)
+        describe_dense(&self.classifier, graph, &x)
     }
 }

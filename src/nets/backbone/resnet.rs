@@ -7,12 +7,12 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 
 use crate::nets::config::{NetConfig, Stem};
+use crate::nets::graph::{Graph, Value};
 use crate::nets::init::{Scope, WeightInit};
 use crate::nets::layers::{
     BatchNorm2d, Conv2d, Conv2dConfig, Dropout, Linear, MaxPool2d, global_avg_pool, transparent_module,
 };
 use crate::nets::net::{Backbone, FeatureMap};
-use crate::nets::onnx::{Graph, Value};
 
 const WIDTHS: [usize; 4] = [64, 128, 256, 512];
 const BOTTLENECK_EXPANSION: usize = 4;
@@ -158,14 +158,14 @@ fn shortcut(downsample: &Option<(Conv2d, BatchNorm2d)>, x: Tensor<4>) -> Tensor<
     }
 }
 
-/// A convolution and its norm as ONNX operations.
-fn export_pair(pair: (&Conv2d, &BatchNorm2d), graph: &mut Graph, x: &Value) -> Value {
-    let x = pair.0.export(graph, x);
-    pair.1.export(graph, &x)
+/// A convolution and its norm written down.
+fn describe_pair(pair: (&Conv2d, &BatchNorm2d), graph: &mut Graph, x: &Value) -> Value {
+    let x = pair.0.describe(graph, x);
+    pair.1.describe(graph, &x)
 }
 
-/// A block's convolutions, each with its norm, around the shortcut, as ONNX operations.
-fn export_block(
+/// A block's convolutions, each with its norm, around the shortcut, written down.
+fn describe_block(
     pairs: &[(&Conv2d, &BatchNorm2d)],
     downsample: &Option<(Conv2d, BatchNorm2d)>,
     graph: &mut Graph,
@@ -173,13 +173,13 @@ fn export_block(
 ) -> Value {
     let mut y = x.clone();
     for (i, &pair) in pairs.iter().enumerate() {
-        y = export_pair(pair, graph, &y);
+        y = describe_pair(pair, graph, &y);
         if i + 1 < pairs.len() {
             y = graph.relu(&y);
         }
     }
     let shortcut = match downsample {
-        Some((conv, bn)) => export_pair((conv, bn), graph, x),
+        Some((conv, bn)) => describe_pair((conv, bn), graph, x),
         None => x.clone(),
     };
     let y = graph.add(&y, &shortcut);
@@ -187,15 +187,15 @@ fn export_block(
 }
 
 impl Block {
-    fn export(&self, graph: &mut Graph, x: &Value) -> Value {
+    fn describe(&self, graph: &mut Graph, x: &Value) -> Value {
         match self {
             Self::Basic(b) => {
                 let pairs = [(&b.conv1, &b.bn1), (&b.conv2, &b.bn2)];
-                export_block(&pairs, &b.downsample, graph, x)
+                describe_block(&pairs, &b.downsample, graph, x)
             }
             Self::Bottleneck(b) => {
                 let pairs = [(&b.conv1, &b.bn1), (&b.conv2, &b.bn2), (&b.conv3, &b.bn3)];
-                export_block(&pairs, &b.downsample, graph, x)
+                describe_block(&pairs, &b.downsample, graph, x)
             }
         }
     }
@@ -272,16 +272,16 @@ impl Backbone for Resnet {
             })
             .collect()
     }
-    fn export(&self, graph: &mut Graph, x: &Value) -> Value {
-        let x = export_pair((&self.conv1, &self.bn1), graph, x);
+    fn describe(&self, graph: &mut Graph, x: &Value) -> Value {
+        let x = describe_pair((&self.conv1, &self.bn1), graph, x);
         let x = graph.relu(&x);
         let x = match &self.maxpool {
-            Some(pool) => pool.export(graph, &x),
+            Some(pool) => pool.describe(graph, &x),
             None => x,
         };
-        let x = self.stages().into_iter().flatten().fold(x, |x, block| block.export(graph, &x));
+        let x = self.stages().into_iter().flatten().fold(x, |x, block| block.describe(graph, &x));
         let x = graph.global_average_pool(&x);
         let x = graph.flatten(&x);
-        self.fc.export(graph, &x)
+        self.fc.describe(graph, &x)
     }
 }

@@ -5,10 +5,10 @@ use burn::module::Module;
 use burn::tensor::{Tensor, activation::relu};
 
 use crate::nets::config::NetConfig;
+use crate::nets::graph::{Graph, Value};
 use crate::nets::init::{Scope, WeightInit};
 use crate::nets::layers::{Conv2d, Conv2dConfig, Dropout, Linear, MaxPool2d};
 use crate::nets::net::{Backbone, FeatureMap};
-use crate::nets::onnx::{Graph, Value};
 
 const CHANNELS: [usize; 3] = [32, 64, 128];
 const HIDDEN: usize = 128;
@@ -102,15 +102,15 @@ impl Backbone for SimpleCnn {
             .collect()
     }
 
-    fn export(&self, graph: &mut Graph, x: &Value) -> Value {
+    fn describe(&self, graph: &mut Graph, x: &Value) -> Value {
         let x = [&self.conv1, &self.conv2, &self.conv3].into_iter().fold(x.clone(), |x, conv| {
-            let x = conv.export(graph, &x);
+            let x = conv.describe(graph, &x);
             let x = graph.relu(&x);
-            self.pool.export(graph, &x)
+            self.pool.describe(graph, &x)
         });
         let x = graph.flatten(&x);
-        let x = self.dense1.export(graph, &x);
+        let x = self.dense1.describe(graph, &x);
         let x = graph.relu(&x);
-        self.dense2.export(graph, &x)
+        self.dense2.describe(graph, &x)
     }
 }

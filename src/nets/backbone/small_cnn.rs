@@ -8,10 +8,10 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 
 use crate::nets::config::NetConfig;
+use crate::nets::graph::{Graph, Value};
 use crate::nets::init::{Scope, WeightInit};
 use crate::nets::layers::{BatchNorm2d, Conv2d, Conv2dConfig, Dropout, Linear, MaxPool2d, global_avg_pool};
 use crate::nets::net::{Backbone, FeatureMap};
-use crate::nets::onnx::{Graph, Value};
 
 /// Output channels of each block, and whether a max-pool follows.
 const BLOCKS: [(usize, bool); 6] =
@@ -60,12 +60,12 @@ impl Block {
         }
     }
 
-    fn export(&self, graph: &mut Graph, x: &Value) -> Value {
-        let x = self.conv.export(graph, x);
-        let x = self.bn.export(graph, &x);
+    fn describe(&self, graph: &mut Graph, x: &Value) -> Value {
+        let x = self.conv.describe(graph, x);
+        let x = self.bn.describe(graph, &x);
         let x = graph.relu(&x);
         match &self.pool {
-            Some(pool) => pool.export(graph, &x),
+            Some(pool) => pool.describe(graph, &x),
             None => x,
         }
     }
@@ -114,10 +114,10 @@ impl Backbone for SmallCnn {
         features
     }
 
-    fn export(&self, graph: &mut Graph, x: &Value) -> Value {
-        let x = self.blocks.iter().fold(x.clone(), |x, block| block.export(graph, &x));
+    fn describe(&self, graph: &mut Graph, x: &Value) -> Value {
+        let x = self.blocks.iter().fold(x.clone(), |x, block| block.describe(graph, &x));
         let x = graph.global_average_pool(&x);
         let x = graph.flatten(&x);
-        self.fc.export(graph, &x)
+        self.fc.describe(graph, &x)
     }
 }

@@ -4,12 +4,12 @@ use burn::module::Module;
 use burn::tensor::{Tensor, activation::relu};
 
 use crate::nets::config::NetConfig;
+use crate::nets::graph::{Graph, Value};
 use crate::nets::init::{Scope, WeightInit};
 use crate::nets::layers::{
     Activation, ActivationKind, Conv2d, Conv2dConfig, Dropout, MaxPool2d, global_avg_pool, transparent_module,
 };
 use crate::nets::net::{Backbone, FeatureMap};
-use crate::nets::onnx::{Graph, Value};
 
 const DROPOUT: f64 = 0.5;
 /// Squeezed and expanded channels (each of the two expansions) of the eight fire modules.
@@ -72,11 +72,11 @@ impl Fire {
         relu(Tensor::cat(expanded, 1))
     }
 
-    fn export(&self, graph: &mut Graph, x: &Value) -> Value {
-        let x = self.squeeze.export(graph, x);
+    fn describe(&self, graph: &mut Graph, x: &Value) -> Value {
+        let x = self.squeeze.describe(graph, x);
         let x = graph.relu(&x);
-        let narrow = self.expand1x1.export(graph, &x);
-        let wide = self.expand3x3.export(graph, &x);
+        let narrow = self.expand1x1.describe(graph, &x);
+        let wide = self.expand3x3.describe(graph, &x);
         let x = graph.concat(&[&narrow, &wide]);
         graph.relu(&x)
     }
@@ -125,12 +125,12 @@ impl Stage {
         }
     }
 
-    fn export(&self, graph: &mut Graph, x: &Value) -> Value {
+    fn describe(&self, graph: &mut Graph, x: &Value) -> Value {
         match self {
-            Self::Conv2d(layer) => layer.export(graph, x),
-            Self::Activation(layer) => layer.kind.export(graph, x),
-            Self::MaxPool2d(layer) => layer.export(graph, x),
-            Self::Fire(layer) => layer.export(graph, x),
+            Self::Conv2d(layer) => layer.describe(graph, x),
+            Self::Activation(layer) => layer.kind.describe(graph, x),
+            Self::MaxPool2d(layer) => layer.describe(graph, x),
+            Self::Fire(layer) => layer.describe(graph, x),
         }
     }
 }
@@ -161,9 +161,9 @@ impl Backbone for Squeezenet {
         features
     }
 
-    fn export(&self, graph: &mut Graph, x: &Value) -> Value {
-        let x = self.features.iter().fold(x.clone(), |x, stage| stage.export(graph, &x));
-        let x = self.classifier.1.export(graph, &x);
+    fn describe(&self, graph: &mut Graph, x: &Value) -> Value {
+        let x = self.features.iter().fold(x.clone(), |x, stage| stage.describe(graph, &x));
+        let x = self.classifier.1.describe(graph, &x);
         let x = graph.relu(&x);
         let x = graph.global_average_pool(&x);
         graph.flatten(&x)

@@ -5,13 +5,13 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 
 use crate::nets::config::NetConfig;
+use crate::nets::graph::{Graph, Value};
 use crate::nets::init::{Scope, WeightInit};
 use crate::nets::layers::{
     ActivationKind, AdaptiveAvgPool2d, BatchNorm2d, Conv2dConfig, DenseLayer, Dropout, Layer, Linear,
-    MaxPool2d, export, export_dense, run, run_dense,
+    MaxPool2d, describe, describe_dense, run, run_dense,
 };
 use crate::nets::net::{Backbone, FeatureMap};
-use crate::nets::onnx::{Graph, Value};
 
 /// Output channels of the 3×3 convolutions of each stage; a max-pool ends each stage.
 const STAGES: [&[usize]; 5] = [&[64, 64], &[128, 128], &[256, 256, 256], &[512, 512, 512], &[512, 512, 512]];
@@ -107,10 +107,10 @@ impl Backbone for Vgg {
         features
     }
 
-    fn export(&self, graph: &mut Graph, x: &Value) -> Value {
-        let x = export(&self.features, graph, x);
-        let x = self.avgpool.export(graph, &x);
+    fn describe(&self, graph: &mut Graph, x: &Value) -> Value {
+        let x = describe(&self.features, graph, x);
+        let x = self.avgpool.describe(graph, &x);
         let x = graph.flatten(&x);
-        export_dense(&self.classifier, graph, &x)
+        describe_dense(&self.classifier, graph, &x)
     }
 }

@@ -3,7 +3,7 @@
 use burn::module::Module;
 use burn::tensor::{Tensor, activation};
 
-use crate::nets::onnx::{Graph, Value};
+use crate::nets::graph::{Graph, Value};
 
 /// Which function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,12 +34,8 @@ impl ActivationKind {
         }
     }
 
-    /// [`Self::apply`] as ONNX operations.
-    pub fn export(self, graph: &mut Graph, x: &Value) -> Value {
-        match self {
-            Self::Relu => graph.relu(x),
-            Self::HardSwish => graph.hard_swish(x),
-            Self::HardSigmoid => graph.hard_sigmoid(x),
-        }
+    /// [`Self::apply`] written down.
+    pub fn describe(self, graph: &mut Graph, x: &Value) -> Value {
+        graph.activation(x, self)
     }
 }

@@ -4,8 +4,8 @@ use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 use opticus_kernels::engine;
 
+use crate::nets::graph::{Graph, Value, Window};
 use crate::nets::init::{Scope, WeightInit};
-use crate::nets::onnx::{Graph, Value, Window};
 
 /// A convolution over the two image axes: input [n, c_in, h, w], output [n, c_out, h', w'] with
 /// `h' = (h + 2·padding − kernel) / stride + 1`.
@@ -112,8 +112,8 @@ impl Conv2d {
         engine::conv2d(x, self.weight.val(), self.bias.as_ref().map(|bias| bias.val()), window, relu)
     }
 
-    /// [`Self::forward`] as ONNX operations.
-    pub fn export(&self, graph: &mut Graph, x: &Value) -> Value {
+    /// [`Self::forward`] written down.
+    pub fn describe(&self, graph: &mut Graph, x: &Value) -> Value {
         let [_, _, kernel_h, kernel_w] = self.weight.lazy_shape().dims();
         let window = Window::new([kernel_h, kernel_w], self.stride).padded(self.padding);
         graph.conv(x, &self.weight, self.bias.as_ref(), window, self.groups)

@@ -3,8 +3,8 @@
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 
+use crate::nets::graph::{Graph, Value};
 use crate::nets::init::{Scope, WeightInit};
-use crate::nets::onnx::{Graph, Value};
 
 /// `y = x · weightᵀ + bias`, with the weight stored [out, in] as PyTorch does.
 #[derive(Module, Debug)]
@@ -33,8 +33,8 @@ impl Linear {
         }
     }
 
-    /// [`Self::forward`] as ONNX operations.
-    pub fn export(&self, graph: &mut Graph, x: &Value) -> Value {
+    /// [`Self::forward`] written down.
+    pub fn describe(&self, graph: &mut Graph, x: &Value) -> Value {
         graph.linear(x, &self.weight, self.bias.as_ref())
     }
 }

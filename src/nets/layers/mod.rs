@@ -26,6 +26,6 @@ pub use dropout::Dropout;
 pub use linear::Linear;
 pub use norm::{BatchNorm2d, RunningStat};
 pub use pool::{AdaptiveAvgPool2d, MaxPool2d, global_avg_pool};
-pub use sequence::{DenseLayer, Layer, export, export_dense, run, run_dense};
+pub use sequence::{DenseLayer, Layer, describe, describe_dense, run, run_dense};
 pub(crate) use transparent::transparent_module;
 pub use transpose::{ConvTranspose2d, ConvTranspose2dConfig};

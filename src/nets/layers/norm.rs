@@ -11,8 +11,8 @@ use burn::tensor::module::batch_norm;
 use burn::tensor::{Device, Tensor, TensorData};
 use opticus_kernels::engine;
 
+use crate::nets::graph::{Graph, Norm, Value};
 use crate::nets::init::{Init, Scope};
-use crate::nets::onnx::{Graph, Norm, Value};
 
 /// A vector that belongs to the state but is set by the forward pass, not by an optimiser.
 ///
@@ -185,13 +185,13 @@ impl BatchNorm2d {
         if rectify { relu(y) } else { y }
     }
 
-    /// [`Self::forward`] by the running averages, as ONNX operations.
-    pub fn export(&self, graph: &mut Graph, x: &Value) -> Value {
+    /// [`Self::forward`] by the running averages, written down.
+    pub fn describe(&self, graph: &mut Graph, x: &Value) -> Value {
         graph.batch_norm(
             x,
             Norm {
-                weight: &self.weight,
-                bias: &self.bias,
+                weight: self.weight.clone(),
+                bias: self.bias.clone(),
                 running_mean: self.running_mean.get(),
                 running_var: self.running_var.get(),
                 epsilon: self.eps,

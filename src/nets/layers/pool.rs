@@ -5,7 +5,7 @@ use burn::tensor::Tensor;
 use burn::tensor::module::adaptive_avg_pool2d;
 use opticus_kernels::{Pool2d, engine};
 
-use crate::nets::onnx::{Graph, Value, Window};
+use crate::nets::graph::{Graph, Value, Window};
 
 /// The largest value of every square window.
 #[derive(Module, Debug)]
@@ -37,8 +37,8 @@ impl MaxPool2d {
         engine::max_pool2d(x, pool)
     }
 
-    /// [`Self::forward`] as ONNX operations.
-    pub fn export(&self, graph: &mut Graph, x: &Value) -> Value {
+    /// [`Self::forward`] written down.
+    pub fn describe(&self, graph: &mut Graph, x: &Value) -> Value {
         let window = Window::new([self.kernel; 2], [self.stride; 2]).padded([self.padding; 2]);
         graph.max_pool(x, Window { ceil: self.ceil_mode, ..window })
     }
@@ -58,8 +58,8 @@ impl AdaptiveAvgPool2d {
         if [h, w] == [self.side; 2] { x } else { adaptive_avg_pool2d(x, [self.side; 2]) }
     }
 
-    /// [`Self::forward`] as ONNX operations.
-    pub fn export(&self, graph: &mut Graph, x: &Value) -> Value {
+    /// [`Self::forward`] written down.
+    pub fn describe(&self, graph: &mut Graph, x: &Value) -> Value {
         graph.adaptive_average_pool(x, [self.side; 2])
     }
 }

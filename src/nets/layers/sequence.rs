@@ -5,7 +5,7 @@ use burn::tensor::Tensor;
 use super::{
     Activation, ActivationKind, BatchNorm2d, Conv2d, Dropout, Linear, MaxPool2d, transparent_module,
 };
-use crate::nets::onnx::{Graph, Value};
+use crate::nets::graph::{Graph, Value};
 
 /// One entry of a list that works on feature maps.
 #[derive(Clone, Debug)]
@@ -39,13 +39,13 @@ impl Layer {
         }
     }
 
-    /// [`Self::forward`] as ONNX operations.
-    pub fn export(&self, graph: &mut Graph, x: &Value) -> Value {
+    /// [`Self::forward`] written down.
+    pub fn describe(&self, graph: &mut Graph, x: &Value) -> Value {
         match self {
-            Self::Conv2d(layer) => layer.export(graph, x),
-            Self::BatchNorm2d(layer) => layer.export(graph, x),
-            Self::Activation(layer) => layer.kind.export(graph, x),
-            Self::MaxPool2d(layer) => layer.export(graph, x),
+            Self::Conv2d(layer) => layer.describe(graph, x),
+            Self::BatchNorm2d(layer) => layer.describe(graph, x),
+            Self::Activation(layer) => layer.kind.describe(graph, x),
+            Self::MaxPool2d(layer) => layer.describe(graph, x),
         }
     }
 }
@@ -71,9 +71,9 @@ pub fn run(layers: &[Layer], mut x: Tensor<4>) -> Tensor<4> {
     x
 }
 
-/// [`run`] as ONNX operations.
-pub fn export(layers: &[Layer], graph: &mut Graph, x: &Value) -> Value {
-    layers.iter().fold(x.clone(), |x, layer| layer.export(graph, &x))
+/// [`run`] written down.
+pub fn describe(layers: &[Layer], graph: &mut Graph, x: &Value) -> Value {
+    layers.iter().fold(x.clone(), |x, layer| layer.describe(graph, &x))
 }
 
 /// One entry of a list that works on vectors: a classifier of several dense layers.
@@ -104,11 +104,11 @@ impl DenseLayer {
         }
     }
 
-    /// [`Self::forward`] as ONNX operations; dropout does nothing at inference.
-    pub fn export(&self, graph: &mut Graph, x: &Value) -> Value {
+    /// [`Self::forward`] written down; dropout does nothing at inference.
+    pub fn describe(&self, graph: &mut Graph, x: &Value) -> Value {
         match self {
-            Self::Linear(layer) => layer.export(graph, x),
-            Self::Activation(layer) => layer.kind.export(graph, x),
+            Self::Linear(layer) => layer.describe(graph, x),
+            Self::Activation(layer) => layer.kind.describe(graph, x),
             Self::Dropout(_) => x.clone(),
         }
     }
@@ -119,7 +119,7 @@ pub fn run_dense(layers: &[DenseLayer], x: Tensor<2>) -> Tensor<2> {
     layers.iter().fold(x, |x, layer| layer.forward(x))
 }
 
-/// [`run_dense`] as ONNX operations.
-pub fn export_dense(layers: &[DenseLayer], graph: &mut Graph, x: &Value) -> Value {
-    layers.iter().fold(x.clone(), |x, layer| layer.export(graph, &x))
+/// [`run_dense`] written down.
+pub fn describe_dense(layers: &[DenseLayer], graph: &mut Graph, x: &Value) -> Value {
+    layers.iter().fold(x.clone(), |x, layer| layer.describe(graph, &x))
 }

@@ -1,7 +1,6 @@
-//! A network written down as ONNX operations, one typed method an operation.
+//! ONNX operations, one typed method an operation.
 //!
-//! Each layer and backbone has an `export` beside its `forward` that calls these methods in the same order. Values
-//! know their shape without the batch, so that what depends on the picture's size (adaptive pooling, say) is
+//! Values know their shape without the batch, so that what depends on the picture's size (adaptive pooling, say) is
 //! resolved while writing and the file holds plain operations only.
 
 use std::collections::{BTreeSet, HashMap};
@@ -9,17 +8,19 @@ use std::collections::{BTreeSet, HashMap};
 use burn::module::{Param, ParamId};
 use burn::tensor::Tensor;
 
+use super::super::graph::{Norm, Window};
 use super::proto::{Attribute, DataType, Dimension, Header, Message, Node, model, tensor, value_info};
 
 /// A tensor that flows through the graph: its name, and its shape for one picture (`[C, H, W]` or `[features]`).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Value {
+pub(super) struct Named {
     name: String,
     shape: Vec<usize>,
 }
 
-impl Value {
+impl Named {
     /// The shape for one picture, without the batch.
+    #[cfg(test)]
     pub fn shape(&self) -> &[usize] {
         &self.shape
     }
@@ -30,79 +31,25 @@ impl Value {
     }
 }
 
-/// How a convolution or pooling window moves: `[vertical, horizontal]` each, padding on both sides alike.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Window {
-    /// Size of the window.
-    pub kernel: [usize; 2],
-    /// Step of the window.
-    pub stride: [usize; 2],
-    /// Rows and columns added at each side.
-    pub padding: [usize; 2],
-    /// Distance between the taps; 1 is dense.
-    pub dilation: [usize; 2],
-    /// Whether a last, partly outside window counts (pooling only).
-    pub ceil: bool,
-}
-
-impl Window {
-    /// A dense window without padding.
-    pub fn new(kernel: [usize; 2], stride: [usize; 2]) -> Self {
-        Self { kernel, stride, padding: [0, 0], dilation: [1, 1], ceil: false }
-    }
-
-    /// With `padding` rows and columns at each side.
-    pub fn padded(self, padding: [usize; 2]) -> Self {
-        Self { padding, ..self }
-    }
-
-    /// Output length along one axis.
-    fn output(&self, axis: usize, input: usize) -> usize {
-        let reach = self.dilation[axis] * (self.kernel[axis] - 1) + 1;
-        let room = (input + 2 * self.padding[axis]).saturating_sub(reach);
-        if !self.ceil {
-            return room / self.stride[axis] + 1;
-        }
-        let last = room.div_ceil(self.stride[axis]);
-        // PyTorch's rule: a window must start inside the picture or its leading padding.
-        if last * self.stride[axis] >= input + self.padding[axis] { last } else { last + 1 }
-    }
-
-    fn attributes(&self) -> Vec<(&'static str, Attribute)> {
-        let [ph, pw] = self.padding;
-        vec![
-            ("kernel_shape", ints(&self.kernel)),
-            ("strides", ints(&self.stride)),
-            ("pads", ints(&[ph, pw, ph, pw])),
-        ]
-    }
+fn attributes(window: &Window) -> Vec<(&'static str, Attribute)> {
+    let [ph, pw] = window.padding;
+    vec![
+        ("kernel_shape", ints(&window.kernel)),
+        ("strides", ints(&window.stride)),
+        ("pads", ints(&[ph, pw, ph, pw])),
+    ]
 }
 
 fn ints(values: &[usize]) -> Attribute {
     Attribute::Ints(values.iter().map(|&v| v as i64).collect())
 }
 
-/// The parameters of a batch normalisation at inference.
-#[derive(Clone, Debug)]
-pub struct Norm<'a> {
-    /// Scale, one a channel.
-    pub weight: &'a Param<Tensor<1>>,
-    /// Shift, one a channel.
-    pub bias: &'a Param<Tensor<1>>,
-    /// Mean seen in training, one a channel.
-    pub running_mean: Tensor<1>,
-    /// Variance seen in training, one a channel.
-    pub running_var: Tensor<1>,
-    /// Added to the variance.
-    pub epsilon: f64,
-}
-
 /// An ONNX graph under construction.
 #[derive(Debug)]
-pub struct Graph {
+pub(super) struct Writer {
     /// The state-dict name of each parameter of the network.
     names: HashMap<ParamId, String>,
-    input: Value,
+    input: Named,
     nodes: Vec<Node>,
     constants: Vec<Message>,
     /// Names in use, as ONNX wants each once.
@@ -112,17 +59,17 @@ pub struct Graph {
 /// The name of the picture input.
 const INPUT: &str = "input";
 
-impl Graph {
+impl Writer {
     /// A graph whose input is a batch of pictures of `[channels, height, width]`. `names` gives each parameter its
     /// name in the file; one without gets a name by its role.
     pub fn new(input: [usize; 3], names: HashMap<ParamId, String>) -> Self {
-        let input = Value { name: INPUT.to_owned(), shape: input.to_vec() };
+        let input = Named { name: INPUT.to_owned(), shape: input.to_vec() };
         let taken = BTreeSet::from([INPUT.to_owned()]);
         Self { names, input, nodes: Vec::new(), constants: Vec::new(), taken }
     }
 
     /// The batch of pictures.
-    pub fn input(&self) -> Value {
+    pub fn input(&self) -> Named {
         self.input.clone()
     }
 
@@ -172,38 +119,38 @@ impl Graph {
         inputs: Vec<String>,
         attributes: Vec<(&'static str, Attribute)>,
         shape: Vec<usize>,
-    ) -> Value {
+    ) -> Named {
         let layer = inputs.get(1).and_then(|name| name.strip_suffix(".weight"));
         let name = self.fresh(&layer.map_or_else(|| kind.to_lowercase(), |layer| layer.to_owned()));
         self.nodes.push(Node { name: name.clone(), kind, inputs, output: name.clone(), attributes });
-        Value { name, shape }
+        Named { name, shape }
     }
 
-    fn unary(&mut self, kind: &'static str, x: &Value, attributes: Vec<(&'static str, Attribute)>) -> Value {
+    fn unary(&mut self, kind: &'static str, x: &Named, attributes: Vec<(&'static str, Attribute)>) -> Named {
         self.node(kind, vec![x.name.clone()], attributes, x.shape.clone())
     }
 
     /// Convolution with weights `[out, in / groups, kernel_h, kernel_w]`.
     pub fn conv(
         &mut self,
-        x: &Value,
+        x: &Named,
         weight: &Param<Tensor<4>>,
         bias: Option<&Param<Tensor<1>>>,
         window: Window,
         groups: usize,
-    ) -> Value {
+    ) -> Named {
         let [out, _, _, _] = weight.lazy_shape().dims();
         let [_, h, w] = x.map();
         let mut inputs = vec![x.name.clone(), self.parameter("conv.weight", weight)];
         inputs.extend(bias.map(|bias| self.parameter("conv.bias", bias)));
-        let mut attributes = window.attributes();
+        let mut attributes = attributes(&window);
         attributes.push(("dilations", ints(&window.dilation)));
         attributes.push(("group", Attribute::Int(groups as i64)));
         self.node("Conv", inputs, attributes, vec![out, window.output(0, h), window.output(1, w)])
     }
 
     /// Fully connected layer with weights `[out, in]`, as PyTorch keeps them.
-    pub fn linear(&mut self, x: &Value, weight: &Param<Tensor<2>>, bias: Option<&Param<Tensor<1>>>) -> Value {
+    pub fn linear(&mut self, x: &Named, weight: &Param<Tensor<2>>, bias: Option<&Param<Tensor<1>>>) -> Named {
         let [out, _] = weight.lazy_shape().dims();
         let mut inputs = vec![x.name.clone(), self.parameter("linear.weight", weight)];
         inputs.extend(bias.map(|bias| self.parameter("linear.bias", bias)));
@@ -211,41 +158,41 @@ impl Graph {
     }
 
     /// Batch normalisation with the running statistics.
-    pub fn batch_norm(&mut self, x: &Value, norm: Norm) -> Value {
-        let weight = self.parameter("norm.weight", norm.weight);
-        let bias = self.parameter("norm.bias", norm.bias);
+    pub fn batch_norm(&mut self, x: &Named, norm: &Norm) -> Named {
+        let weight = self.parameter("norm.weight", &norm.weight);
+        let bias = self.parameter("norm.bias", &norm.bias);
         let layer = weight.trim_end_matches(".weight").to_owned();
-        let mean = self.floats(&format!("{layer}.running_mean"), norm.running_mean);
-        let variance = self.floats(&format!("{layer}.running_var"), norm.running_var);
+        let mean = self.floats(&format!("{layer}.running_mean"), norm.running_mean.clone());
+        let variance = self.floats(&format!("{layer}.running_var"), norm.running_var.clone());
         let attributes = vec![("epsilon", Attribute::Float(norm.epsilon as f32))];
         let inputs = vec![x.name.clone(), weight, bias, mean, variance];
         self.node("BatchNormalization", inputs, attributes, x.shape.clone())
     }
 
     /// max(x, 0).
-    pub fn relu(&mut self, x: &Value) -> Value {
+    pub fn relu(&mut self, x: &Named) -> Named {
         self.unary("Relu", x, Vec::new())
     }
 
     /// x · relu6(x + 3) / 6.
-    pub fn hard_swish(&mut self, x: &Value) -> Value {
+    pub fn hard_swish(&mut self, x: &Named) -> Named {
         self.unary("HardSwish", x, Vec::new())
     }
 
     /// relu6(x + 3) / 6, PyTorch's slope of 1/6 (ONNX's default is 1/5).
-    pub fn hard_sigmoid(&mut self, x: &Value) -> Value {
+    pub fn hard_sigmoid(&mut self, x: &Named) -> Named {
         let slope = vec![("alpha", Attribute::Float(1.0 / 6.0)), ("beta", Attribute::Float(0.5))];
         self.unary("HardSigmoid", x, slope)
     }
 
     /// Probabilities over the last axis.
-    pub fn softmax(&mut self, x: &Value) -> Value {
+    pub fn softmax(&mut self, x: &Named) -> Named {
         self.unary("Softmax", x, vec![("axis", Attribute::Int(-1))])
     }
 
     /// The greatest value in each window.
-    pub fn max_pool(&mut self, x: &Value, window: Window) -> Value {
-        let mut attributes = window.attributes();
+    pub fn max_pool(&mut self, x: &Named, window: Window) -> Named {
+        let mut attributes = attributes(&window);
         attributes.push(("dilations", ints(&window.dilation)));
         attributes.push(("ceil_mode", Attribute::Int(i64::from(window.ceil))));
         let [c, h, w] = x.map();
@@ -254,8 +201,8 @@ impl Graph {
     }
 
     /// The mean of each window; padding counts as zeros when `count_padding`, as PyTorch does by default.
-    pub fn average_pool(&mut self, x: &Value, window: Window, count_padding: bool) -> Value {
-        let mut attributes = window.attributes();
+    pub fn average_pool(&mut self, x: &Named, window: Window, count_padding: bool) -> Named {
+        let mut attributes = attributes(&window);
         attributes.push(("ceil_mode", Attribute::Int(i64::from(window.ceil))));
         attributes.push(("count_include_pad", Attribute::Int(i64::from(count_padding))));
         let [c, h, w] = x.map();
@@ -264,14 +211,14 @@ impl Graph {
     }
 
     /// The mean of each channel: `[C, H, W]` to `[C, 1, 1]`.
-    pub fn global_average_pool(&mut self, x: &Value) -> Value {
+    pub fn global_average_pool(&mut self, x: &Named) -> Named {
         let [c, ..] = x.map();
         self.node("GlobalAveragePool", vec![x.name.clone()], Vec::new(), vec![c, 1, 1])
     }
 
     /// Pooling to a fixed `[height, width]`, which ONNX lacks: nothing when the map has that size, a plain pooling
     /// when it divides evenly, else a product with a matrix of means along each axis (pooling is linear).
-    pub fn adaptive_average_pool(&mut self, x: &Value, size: [usize; 2]) -> Value {
+    pub fn adaptive_average_pool(&mut self, x: &Named, size: [usize; 2]) -> Named {
         let [c, h, w] = x.map();
         let [oh, ow] = size;
         if size == [1, 1] {
@@ -291,23 +238,23 @@ impl Graph {
     }
 
     /// `[C, H, W]` to `[C · H · W]`, in that order.
-    pub fn flatten(&mut self, x: &Value) -> Value {
+    pub fn flatten(&mut self, x: &Named) -> Named {
         let shape = vec![x.shape.iter().product()];
         self.node("Flatten", vec![x.name.clone()], vec![("axis", Attribute::Int(1))], shape)
     }
 
     /// Sum of two values of one shape.
-    pub fn add(&mut self, a: &Value, b: &Value) -> Value {
+    pub fn add(&mut self, a: &Named, b: &Named) -> Named {
         self.node("Add", vec![a.name.clone(), b.name.clone()], Vec::new(), a.shape.clone())
     }
 
     /// Product; `b` may have a height and width of 1 and is then spread over `a`'s.
-    pub fn mul(&mut self, a: &Value, b: &Value) -> Value {
+    pub fn mul(&mut self, a: &Named, b: &Named) -> Named {
         self.node("Mul", vec![a.name.clone(), b.name.clone()], Vec::new(), a.shape.clone())
     }
 
     /// Maps one after another along the channels.
-    pub fn concat(&mut self, values: &[&Value]) -> Value {
+    pub fn concat(&mut self, values: &[&Named]) -> Named {
         let mut shape = values.first().map_or_else(Vec::new, |first| first.shape.clone());
         if let Some(channels) = shape.first_mut() {
             *channels = values.iter().map(|value| value.map()[0]).sum();
@@ -317,7 +264,7 @@ impl Graph {
     }
 
     /// Every `step[0]`-th row and every `step[1]`-th column, from the first on.
-    pub fn every(&mut self, x: &Value, step: [usize; 2]) -> Value {
+    pub fn every(&mut self, x: &Named, step: [usize; 2]) -> Named {
         let [c, h, w] = x.map();
         let starts = self.integers("slice.starts", &[0, 0]);
         let ends = self.integers("slice.ends", &[h as i64, w as i64]);
@@ -328,7 +275,7 @@ impl Graph {
     }
 
     /// Channels of zeros before and after the map's own.
-    pub fn pad_channels(&mut self, x: &Value, before: usize, after: usize) -> Value {
+    pub fn pad_channels(&mut self, x: &Named, before: usize, after: usize) -> Named {
         let [c, h, w] = x.map();
         let pads = self.integers("pad.sizes", &[0, before as i64, 0, 0, 0, after as i64, 0, 0]);
         let mode = vec![("mode", Attribute::Text("constant"))];
@@ -336,7 +283,7 @@ impl Graph {
     }
 
     /// Closes the graph: `outputs` are `(name in the file, value)`.
-    pub(super) fn finish(mut self, outputs: &[(&str, Value)], header: &Header) -> Vec<u8> {
+    pub(super) fn finish(mut self, outputs: &[(&str, Named)], header: &Header) -> Vec<u8> {
         let batch = |shape: &[usize]| -> Vec<Dimension> {
             let fixed = shape.iter().map(|&n| Dimension::Fixed(n));
             std::iter::once(Dimension::Named("batch")).chain(fixed).collect()
@@ -416,7 +363,7 @@ mod tests {
     fn names_are_given_once_and_layers_lend_theirs() {
         let weight = Param::from_data(TensorData::from([[[[1.0_f32]]]]), &Device::flex());
         let names = HashMap::from([(weight.id, "layer1.0.conv1.weight".to_owned())]);
-        let mut graph = Graph::new([1, 2, 2], names);
+        let mut graph = Writer::new([1, 2, 2], names);
         let x = graph.input();
         let y = graph.conv(&x, &weight, None, Window::new([1, 1], [1, 1]), 1);
         assert_eq!(y.name, "layer1.0.conv1");
@@ -428,10 +375,10 @@ mod tests {
     fn elsewhere(
         shape: [usize; 4],
         x: &[f32],
-        build: impl Fn(&mut Graph, &Value) -> Value,
+        build: impl Fn(&mut Writer, &Named) -> Named,
     ) -> (Vec<usize>, Vec<f32>) {
         let [n, c, h, w] = shape;
-        let mut graph = Graph::new([c, h, w], HashMap::new());
+        let mut graph = Writer::new([c, h, w], HashMap::new());
         let input = graph.input();
         let output = build(&mut graph, &input);
         let declared: Vec<usize> = [n].into_iter().chain(output.shape().to_vec()).collect();
@@ -458,12 +405,12 @@ mod tests {
         let count: usize = shape.iter().product();
         let numbers: Vec<f32> = (0..count).map(|i| ((i * 37 % 101) as f32 - 50.0) / 25.0).collect();
         let x = Tensor::<4>::from_data(TensorData::new(numbers.clone(), shape), &Device::flex());
-        let run = |build: &dyn Fn(&mut Graph, &Value) -> Value| elsewhere(shape, &numbers, build);
+        let run = |build: &dyn Fn(&mut Writer, &Named) -> Named| elsewhere(shape, &numbers, build);
 
         for size in [[1, 1], [4, 3], [7, 7], [3, 5], [10, 12]] {
             same(adaptive_avg_pool2d(x.clone(), size), run(&|g, x| g.adaptive_average_pool(x, size)));
         }
-        let mut graph = Graph::new([3, 8, 9], HashMap::new());
+        let mut graph = Writer::new([3, 8, 9], HashMap::new());
         let input = graph.input();
         assert_eq!(graph.adaptive_average_pool(&input, [8, 9]), input, "a map of that size already");
         let window = Window::new([3, 2], [2, 1]).padded([1, 1]);
