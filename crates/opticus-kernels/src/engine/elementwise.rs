@@ -10,7 +10,8 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, AutodiffBackend, Backend, TensorMetadata};
 
 use super::Gradients;
-use super::flex::{contiguous, tensor, values};
+use super::flex::{contiguous, values};
+use super::memory::Buffer;
 use crate::{Function, Kept, apply, apply_in_place, differentiate, differentiate_in_place};
 
 /// With the engine's own operations.
@@ -59,9 +60,9 @@ pub(super) fn forward(x: FlexTensor, function: Function) -> FlexTensor {
         apply_in_place(function, x.storage_mut());
         return x;
     }
-    let mut out = vec![0.0; values(&x).len()];
+    let mut out = Buffer::new(values(&x).len());
     apply(function, values(&x), &mut out);
-    tensor(out, &x.shape().to_vec())
+    out.into_tensor(&x.shape().to_vec())
 }
 
 pub(super) fn gradient(kept: FlexTensor, dy: FlexTensor, function: Function) -> FlexTensor {
@@ -70,9 +71,9 @@ pub(super) fn gradient(kept: FlexTensor, dy: FlexTensor, function: Function) -> 
         differentiate_in_place(function, values(&kept), dy.storage_mut());
         return dy;
     }
-    let mut dx = vec![0.0; values(&dy).len()];
+    let mut dx = Buffer::new(values(&dy).len());
     differentiate(function, values(&kept), values(&dy), &mut dx);
-    tensor(dx, &dy.shape().to_vec())
+    dx.into_tensor(&dy.shape().to_vec())
 }
 
 /// Whether nobody else sees the values of a [`contiguous`] tensor, and it has no others.
@@ -113,5 +114,67 @@ pub(super) fn recorded<B: Gradients, C: CheckpointStrategy>(
             prep.finish((kept.unwrap_or_else(|| y.clone()), function), y)
         }
         OpsKind::UnTracked(prep) => prep.finish(B::activate(x.into_primitive(), function)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use burn::backend::Flex;
+    use burn::tensor::TensorData;
+
+    use super::*;
+
+    const ALL: [Function; 11] = [
+        Function::Relu,
+        Function::LeakyRelu(0.2),
+        Function::LeakyRelu(-0.5),
+        Function::Relu6,
+        Function::Silu,
+        Function::HardSwish,
+        Function::HardSigmoid,
+        Function::Gelu,
+        Function::GeluTanh,
+        Function::Tanh,
+        Function::Sigmoid,
+    ];
+
+    /// Both sides of every kink, none on it.
+    fn input(len: usize) -> Vec<f32> {
+        (0..len).map(|i| (i % 173) as f32 * 0.1 - 8.57).collect()
+    }
+
+    fn tensor(values: &[f32]) -> FlexTensor {
+        FlexTensor::from_data(TensorData::new(values.to_vec(), [values.len()]))
+    }
+
+    fn close(ours: &FlexTensor, wanted: &FlexTensor, what: &str) {
+        for (ours, wanted) in values(ours).iter().zip(values(wanted)) {
+            assert!((ours - wanted).abs() <= 2e-6 * wanted.abs().max(1.0), "{what}: {ours} {wanted}");
+        }
+    }
+
+    #[test]
+    fn kernels_and_the_engines_own_operations_agree_in_values_and_gradients() {
+        for len in [0, 1, 40_000] {
+            let (x, dy) = (input(len), input(len).into_iter().rev().collect::<Vec<_>>());
+            for function in ALL {
+                let (what, kept) = (format!("{function:?} of {len}"), tensor(&x));
+                let wanted = by_engine::<Flex>(tensor(&x), function);
+                let shared = forward(kept.clone(), function);
+                close(&shared, &wanted, &what);
+                assert_eq!(values(&kept), x, "{what}: the input of another changed");
+                close(&forward(tensor(&x), function), &wanted, &what);
+                let kept = match function.keeps() {
+                    Kept::Input => kept,
+                    Kept::Output => shared,
+                };
+                let wanted = gradient_by_engine::<Flex>(tensor(&x), tensor(&dy), function);
+                let others = tensor(&dy);
+                close(&gradient(kept.clone(), others.clone(), function), &wanted, &what);
+                assert_eq!(values(&others), dy, "{what}: the gradient of another changed");
+                close(&gradient(kept, tensor(&dy), function), &wanted, &what);
+            }
+        }
     }
 }

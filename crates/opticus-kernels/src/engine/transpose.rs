@@ -8,7 +8,8 @@ use burn::backend::flex::FlexTensor;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend};
 
-use super::flex::{contiguous, sizes, tensor, values};
+use super::flex::{contiguous, sizes, values};
+use super::memory::Buffer;
 use super::{Gradients, Perhaps, TransposedWindow};
 use crate::{
     Activation, ConvTranspose2d, ConvTransposeShape, conv_transpose2d, conv_transpose2d_backward_data,
@@ -34,8 +35,9 @@ fn shape(x: &FlexTensor, weight: &FlexTensor, window: TransposedWindow) -> ConvT
     }
 }
 
-fn zeros(shape: [usize; 4]) -> Vec<f32> {
-    vec![0.0; shape.iter().product()]
+/// To be written in full.
+fn buffer(shape: [usize; 4]) -> Buffer<f32> {
+    Buffer::new(shape.iter().product())
 }
 
 pub(super) fn forward(
@@ -46,10 +48,10 @@ pub(super) fn forward(
 ) -> FlexTensor {
     let (x, weight, bias) = (contiguous(x), contiguous(weight), bias.map(contiguous));
     let shape = shape(&x, &weight, window);
-    let mut out = zeros(shape.output_shape());
+    let mut out = buffer(shape.output_shape());
     let bias = bias.as_ref().map(values);
     conv_transpose2d(&shape, values(&x), values(&weight), bias, Activation::None, &mut out);
-    tensor(out, &shape.output_shape())
+    out.into_tensor(&shape.output_shape())
 }
 
 pub(super) fn gradient_x(
@@ -60,9 +62,9 @@ pub(super) fn gradient_x(
 ) -> FlexTensor {
     let (weight, dy) = (contiguous(weight), contiguous(dy));
     let shape = shape(&x, &weight, window);
-    let mut dx = zeros(shape.input_shape());
+    let mut dx = buffer(shape.input_shape());
     conv_transpose2d_backward_data(&shape, values(&weight), values(&dy), &mut dx);
-    tensor(dx, &shape.input_shape())
+    dx.into_tensor(&shape.input_shape())
 }
 
 pub(super) fn gradient_weight(
@@ -73,9 +75,9 @@ pub(super) fn gradient_weight(
 ) -> FlexTensor {
     let (x, dy) = (contiguous(x), contiguous(dy));
     let shape = shape(&x, &weight, window);
-    let mut dw = zeros(shape.weight_shape());
+    let mut dw = buffer(shape.weight_shape());
     conv_transpose2d_backward_weight(&shape, values(&x), values(&dy), &mut dw);
-    tensor(dw, &shape.weight_shape())
+    dw.into_tensor(&shape.weight_shape())
 }
 
 #[derive(Debug)]
@@ -140,5 +142,58 @@ pub(super) fn recorded<B: Gradients, C: CheckpointStrategy>(
             OpsKind::Tracked(prep) => prep.finish(memory, y),
             OpsKind::UnTracked(prep) => prep.finish(y),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use burn::backend::Flex;
+    use burn::backend::ops::ModuleOps;
+    use burn::tensor::TensorData;
+
+    use super::*;
+
+    fn ramp(shape: [usize; 4]) -> FlexTensor {
+        let values: Vec<f32> = (0..shape.iter().product()).map(|i| (i * 7 % 23) as f32 / 8.0 - 1.0).collect();
+        FlexTensor::from_data(TensorData::new(values, shape))
+    }
+
+    fn close(ours: &FlexTensor, wanted: &FlexTensor) {
+        assert_eq!(sizes::<4>(ours), sizes::<4>(wanted));
+        let wanted = contiguous(wanted.clone());
+        let largest = values(&wanted).iter().fold(0.0f32, |a, v| a.max(v.abs()));
+        for (ours, wanted) in values(ours).iter().zip(values(&wanted)) {
+            assert!((ours - wanted).abs() <= 1e-5 * largest, "{ours} {wanted}");
+        }
+    }
+
+    #[test]
+    fn kernels_and_the_engines_own_operations_agree_in_values_and_gradients() {
+        let plain = TransposedWindow {
+            stride: [1, 1],
+            padding: [0, 0],
+            output_padding: [0, 0],
+            dilation: [1, 1],
+            groups: 1,
+        };
+        for (window, out_channels) in [
+            (plain, 5),
+            (TransposedWindow { stride: [2, 2], padding: [1, 1], ..plain }, 3),
+            (TransposedWindow { stride: [3, 2], output_padding: [2, 1], groups: 2, ..plain }, 4),
+            (TransposedWindow { stride: [2, 1], padding: [2, 1], dilation: [2, 1], groups: 4, ..plain }, 8),
+        ] {
+            let (x, weight) = (ramp([2, 4, 5, 3]), ramp([4, out_channels / window.groups, 4, 3]));
+            let bias = FlexTensor::from_data(TensorData::new(vec![0.5f32; out_channels], [out_channels]));
+            let options = window.options();
+            let wanted =
+                Flex::conv_transpose2d(x.clone(), weight.clone(), Some(bias.clone()), options.clone());
+            let y = forward(x.clone(), weight.clone(), Some(bias), window);
+            close(&y, &wanted);
+            let dx = gradient_x(x.clone(), weight.clone(), y.clone(), window);
+            close(&dx, &Flex::conv_transpose2d_x_backward(weight.clone(), y.clone(), options.clone()));
+            let dw = gradient_weight(x.clone(), weight.clone(), y.clone(), window);
+            close(&dw, &Flex::conv_transpose2d_weight_backward(x, weight, y, options));
+        }
     }
 }
