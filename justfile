@@ -40,6 +40,19 @@ tour:
 bench:
     cargo run --release -- bench classify
 
+# The kernels by themselves, against the machine's measured peak: `just bench-kernels dcgan`.
+bench-kernels filter="":
+    cargo run --release -- bench kernels --filter "{{filter}}"
+
+# Against PyTorch and ONNX Runtime, in turns (needs Python with both).
+compare *options:
+    cargo build --release
+    python3 tools/bench/compare.py {{options}}
+
+# Undefined behaviour in the kernels' portable code (needs a nightly toolchain with Miri).
+miri *tests="scratch:: chains_count what_is_not_a_number":
+    MIRIFLAGS="-Zmiri-tree-borrows -Zmiri-disable-isolation -Zmiri-permissive-provenance" cargo +nightly miri test -p opticus-kernels --lib -- {{tests}}
+
 # The binary to ship: slower to build, a little faster to run.
 dist:
     cargo build --profile dist

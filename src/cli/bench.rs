@@ -1,5 +1,8 @@
 //! `opticus bench`: throughput and memory on this machine.
 
+mod dcgan;
+mod kernels;
+
 use std::time::{Duration, Instant};
 
 use burn::optim::GradientsParams;
@@ -15,6 +18,8 @@ use crate::error::{Error, Result};
 use crate::nets::{Backbone, NetConfig, NetKind, Predictor};
 use crate::train::{Optimizer, OptimizerConfig, Rule};
 
+pub use kernels::KernelTable;
+
 /// What to time.
 #[derive(Debug, Subcommand)]
 pub enum Verb {
@@ -24,12 +29,14 @@ pub enum Verb {
     Infer(BenchArgs),
     /// Both, for the standard network of `classify`, as a table.
     Classify(TableArgs),
+    /// The kernels by themselves, on the layers of well-known networks, against the machine's measured peak.
+    Kernels(kernels::KernelsArgs),
 }
 
 /// The work to time.
 #[derive(Args, Clone, Debug)]
 pub struct BenchArgs {
-    /// Network.
+    /// Network: one of `classify`'s, or dcgan, whose step trains the discriminator and then the generator.
     #[arg(long, default_value = "simple-cnn", value_name = "NAME")]
     pub net: String,
     /// Pictures a step.
@@ -105,6 +112,7 @@ pub fn run(verb: Verb, global: &Global) -> Result<()> {
         Verb::Train(args) => one(Work::Train, &args, &device, global),
         Verb::Infer(args) => one(Work::Infer, &args, &device, global),
         Verb::Classify(args) => table(&args, &device, global),
+        Verb::Kernels(args) => kernels::run(&args, global),
     }
 }
 
@@ -129,16 +137,20 @@ fn table(args: &TableArgs, device: &Device, global: &Global) -> Result<()> {
 const CLASSES: usize = 10;
 
 fn time(work: Work, args: &BenchArgs, device: &Device) -> Result<Timing> {
-    let kind: NetKind = args.net.parse()?;
-    let config = architecture(kind, CLASSES, 3, args.image_size);
-    let times = match work {
-        Work::Infer => infer(&config, args, device)?,
-        Work::Train => train(&config, args, device)?,
+    let times = if args.net == dcgan::NAME {
+        dcgan::time(work, args, device)?
+    } else {
+        let kind: NetKind = args.net.parse()?;
+        let config = architecture(kind, CLASSES, 3, args.image_size);
+        match work {
+            Work::Infer => infer(&config, args, device)?,
+            Work::Train => train(&config, args, device)?,
+        }
     };
     let median_ms = median(&times);
     Ok(Timing {
         work,
-        net: kind.name().to_owned(),
+        net: args.net.clone(),
         batch_size: args.batch_size,
         image_size: args.image_size,
         iterations: times.len(),
@@ -158,15 +170,19 @@ fn median(times: &[f64]) -> f64 {
     if sorted.len() % 2 == 1 { sorted[middle] } else { (sorted[middle - 1] + sorted[middle]) / 2.0 }
 }
 
-/// Pictures of noise, `[n, 3, h, w]` flattened: what is in a picture does not change the time.
+/// Pictures of noise, `[n, 3, h, w]` flattened.
 fn pictures(config: &NetConfig, batch_size: usize) -> Vec<f32> {
-    let area = config.input.width as usize * config.input.height as usize;
+    noise(batch_size * config.in_channels * config.input.area() as usize)
+}
+
+/// Numbers in [-1, 1): what they are does not change the time.
+fn noise(count: usize) -> Vec<f32> {
     let mut state = 1_u32;
     let mut next = || {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         (state >> 8) as f32 / (1 << 23) as f32 - 1.0
     };
-    (0..batch_size * config.in_channels * area).map(|_| next()).collect()
+    (0..count).map(|_| next()).collect()
 }
 
 /// Runs `step` until it is warm, then `iterations` times or for some seconds: milliseconds of each run.
@@ -286,7 +302,10 @@ mod tests {
             );
             assert!((timing.images_per_second - 2e3 / timing.median_ms).abs() < 1e-6);
             assert!(page(&[timing]).contains("simple-cnn"));
+            assert_eq!(time(work, &args("dcgan"), &Device::flex()).unwrap().iterations, 3);
         }
+        let odd = BenchArgs { image_size: 224, ..args("dcgan") };
+        assert_eq!(time(Work::Train, &odd, &Device::flex()).unwrap_err().exit_status(), 2);
     }
 
     #[test]

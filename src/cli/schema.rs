@@ -11,6 +11,7 @@ pub fn schemas() -> Vec<(&'static str, Schema)> {
     vec![
         ("bench-classify", of::<bench::Table>()),
         ("bench-infer", of::<bench::Timing>()),
+        ("bench-kernels", of::<bench::KernelTable>()),
         ("bench-train", of::<bench::Timing>()),
         ("classify-eval", of::<ClassifyScores>()),
         ("classify-explain", of::<classify::Explanations>()),

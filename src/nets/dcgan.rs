@@ -167,6 +167,7 @@ impl Discriminator {
 
 /// One entry of `main`.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "lists are short and built once")]
 enum Layer {
     Up(ConvTranspose2d),
     Down(Conv2d),

@@ -23,6 +23,7 @@ mod elementwise;
 pub mod engine;
 mod gemm;
 pub mod inference;
+pub mod measure;
 mod norm;
 mod optimizer;
 mod partition;

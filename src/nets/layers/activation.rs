@@ -1,7 +1,8 @@
 //! Functions of a single value.
 
 use burn::module::Module;
-use burn::tensor::{Tensor, activation};
+use burn::tensor::Tensor;
+use opticus_kernels::{Function, engine};
 
 use crate::nets::graph::{Graph, Value};
 
@@ -27,11 +28,12 @@ pub struct Activation {
 impl ActivationKind {
     /// Any shape.
     pub fn apply<const D: usize>(self, x: Tensor<D>) -> Tensor<D> {
-        match self {
-            Self::Relu => activation::relu(x),
-            Self::HardSwish => activation::hard_swish(x),
-            Self::HardSigmoid => activation::hard_sigmoid(x, 1.0 / 6.0, 0.5),
-        }
+        let function = match self {
+            Self::Relu => Function::Relu,
+            Self::HardSwish => Function::HardSwish,
+            Self::HardSigmoid => Function::HardSigmoid,
+        };
+        engine::activate(x, function)
     }
 
     /// [`Self::apply`] written down.
