@@ -7,6 +7,7 @@ pub mod geometry;
 pub mod image;
 pub mod preprocess;
 pub mod resize;
+pub mod suppress;
 
 pub use geometry::{Box2d, Size};
 pub use image::Image8;

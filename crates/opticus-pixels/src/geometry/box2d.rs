@@ -91,6 +91,11 @@ impl Box2d {
         !(self.valid() && self.area() > 0.0)
     }
 
+    /// Whether width and height both reach `side` pixels.
+    pub const fn at_least(self, side: f64) -> bool {
+        self.width() >= side && self.height() >= side
+    }
+
     /// What two boxes share; `None` if that has no area (apart, or touching at an edge).
     pub fn intersection(self, other: Self) -> Option<Self> {
         let shared = self.overlap(other);
