@@ -1,5 +1,8 @@
 //! Sizes and boxes, defined once.
 
+mod box2d;
+
+pub use box2d::Box2d;
 use serde::{Deserialize, Serialize};
 
 /// Extent of a picture in pixels.

@@ -8,5 +8,5 @@ pub mod image;
 pub mod preprocess;
 pub mod resize;
 
-pub use geometry::Size;
+pub use geometry::{Box2d, Size};
 pub use image::Image8;
