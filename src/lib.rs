@@ -7,6 +7,7 @@ pub mod bundle;
 pub mod classify;
 pub mod cli;
 pub mod data;
+pub mod detect;
 pub mod error;
 pub mod files;
 pub mod nets;

@@ -335,7 +335,8 @@ fn every_job_has_the_same_files() {
     let mut seen = 0;
     for job in ["classify", "detect", "fuse", "generate"] {
         let folder = root().join("src").join(job);
-        if !folder.is_dir() {
+        // A job has them all from the day it learns; measuring may come first.
+        if !folder.join("learner.rs").is_file() && !folder.join("learner").is_dir() {
             continue;
         }
         seen += 1;
