@@ -120,7 +120,7 @@ impl Learner for ClassifyLearner {
                 host(logits).chunks_exact(classes).zip(labels).filter(|(row, l)| top(row) == **l).count();
         }
         if total.is_finite() {
-            self.net = self.optimizer.step(self.net.clone(), &gradients.grads(), context.lr);
+            self.optimizer.improve(&mut self.net, &gradients.grads(), context.lr);
             if let Some(ema) = &mut self.ema {
                 ema.update(&self.net);
             }

@@ -240,7 +240,7 @@ fn train(config: &NetConfig, args: &BenchArgs, device: &Device) -> Result<Vec<f6
         let loss = loss::cross_entropy(net.forward(x), targets);
         let gradients = GradientsParams::from_grads(loss.backward(), &net);
         // A rate so small that the weights stay sane however long the timing takes.
-        net = optimizer.step(net.clone(), &gradients, 1e-6);
+        optimizer.improve(&mut net, &gradients, 1e-6);
         let loss: f32 = loss.into_scalar();
         if loss.is_finite() {
             return Ok(());

@@ -93,7 +93,7 @@ pub enum Operation {
     /// See [`Graph::linear`].
     Linear { x: Value, weight: Param<Tensor<2>>, bias: Option<Param<Tensor<1>>> },
     /// See [`Graph::batch_norm`].
-    BatchNorm { x: Value, norm: Norm },
+    BatchNorm { x: Value, norm: Box<Norm> },
     /// See [`Graph::activation`].
     Activation { x: Value, kind: ActivationKind },
     /// See [`Graph::softmax`].
@@ -172,7 +172,7 @@ impl Graph {
 
     /// Batch normalisation with the running statistics.
     pub fn batch_norm(&mut self, x: &Value, norm: Norm) -> Value {
-        self.push(Operation::BatchNorm { x: x.clone(), norm }, x.shape.clone())
+        self.push(Operation::BatchNorm { x: x.clone(), norm: Box::new(norm) }, x.shape.clone())
     }
 
     /// A function of each value.

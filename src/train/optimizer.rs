@@ -136,6 +136,14 @@ impl Optimizer {
         module.map(&mut Stepper { optimizer: self, gradients, lr, scale, names: Names::default() })
     }
 
+    /// [`Self::step`] for a module that stands somewhere: its weights are changed in place.
+    pub fn improve<M: Module>(&mut self, module: &mut M, gradients: &GradientsParams, lr: f64) {
+        // A clone of the module to step with would share every weight, and so have each of them copied.
+        let hollow = module.clone().map(&mut Hollow);
+        let whole = std::mem::replace(module, hollow);
+        *module = self.step(whole, gradients, lr);
+    }
+
     /// What the next step needs of the steps before, by parameter name.
     pub fn state(&self) -> LearnerState {
         let mut state = LearnerState::default();
@@ -231,6 +239,15 @@ struct With {
     lr: f64,
     decay: f64,
     scale: f64,
+}
+
+/// Leaves a module without its values.
+struct Hollow;
+
+impl ModuleMapper for Hollow {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        param.map(|tensor| Tensor::empty([0; D], &tensor.device()))
+    }
 }
 
 struct Stepper<'a> {
@@ -421,7 +438,11 @@ mod tests {
         let address = |layer: &Layer| Values::of(layer.weight.val()).as_slice().as_ptr();
         let (before, gradients) = (address(&layer), layer.gradients(0));
         let mut optimizer = Optimizer::new(OptimizerConfig::default()).unwrap();
-        assert_eq!(address(&optimizer.step(layer, &gradients, 0.1)), before);
+        let mut layer = optimizer.step(layer, &gradients, 0.1);
+        assert_eq!(address(&layer), before);
+        optimizer.improve(&mut layer, &gradients, 0.1);
+        assert_eq!(address(&layer), before);
+        assert!(layer.weight.is_require_grad() && layer.weight.val().is_autodiff());
     }
 
     #[test]

@@ -120,6 +120,12 @@ impl ConvShape {
         per_output as u64 * self.output_shape().iter().map(|&d| d as u64).product::<u64>()
     }
 
+    /// These sizes for no more images than there are.
+    #[cfg(feature = "engine")]
+    pub(crate) fn with_batch(self, batch: usize) -> ConvShape {
+        ConvShape { batch: batch.min(self.batch), ..self }
+    }
+
     pub(crate) fn input_len(&self) -> usize {
         self.input_shape().iter().product()
     }

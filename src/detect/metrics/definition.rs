@@ -1,5 +1,7 @@
 //! COCO's evaluation as COCOeval is written: slow, plain, sharing nothing with what it checks.
 
+#![allow(clippy::unwrap_used)]
+
 use super::{AREAS, Found, Truth};
 
 /// `computeIoU` of one pair.

@@ -2,7 +2,7 @@
 //! dense layers. 11,170,250 parameters at 224×224×3 and 10 classes.
 
 use burn::module::Module;
-use burn::tensor::{Tensor, activation::relu};
+use burn::tensor::Tensor;
 
 use crate::nets::config::NetConfig;
 use crate::nets::graph::{Graph, Value};
@@ -80,14 +80,14 @@ impl SimpleCnn {
 impl Backbone for SimpleCnn {
     fn trunk(&self, x: Tensor<4>) -> Tensor<4> {
         let [_n, _c, _h, _w] = x.dims();
-        let x = self.pool.forward(self.conv1.forward_relu(x)); // [n, 32, (h - 2) / 2, (w - 2) / 2]
-        let x = self.pool.forward(self.conv2.forward_relu(x)); // [n, 64, ..]
+        let x = self.conv1.forward_relu_pool(x, &self.pool); // [n, 32, (h - 2) / 2, (w - 2) / 2]
+        let x = self.conv2.forward_relu_pool(x, &self.pool); // [n, 64, ..]
         self.conv3.forward_relu(x) // [n, 128, ..]
     }
 
     fn head(&self, map: Tensor<4>) -> Tensor<2> {
         let x = self.pool.forward(map).flatten(1, 3); // [n, flattened]
-        let x = self.dropout.forward(relu(self.dense1.forward(x))); // [n, 128]
+        let x = self.dropout.forward(self.dense1.forward_relu(x)); // [n, 128]
         self.dense2.forward(x) // [n, classes]
     }
 

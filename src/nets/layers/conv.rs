@@ -4,6 +4,7 @@ use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 use opticus_kernels::engine;
 
+use super::MaxPool2d;
 use crate::nets::graph::{Graph, Value, Window};
 use crate::nets::init::{Scope, WeightInit};
 
@@ -102,14 +103,18 @@ impl Conv2d {
         self.run(x, true)
     }
 
+    /// [`Self::forward_relu`], then the pooling; what lies in between is never there for all pictures at once.
+    pub fn forward_relu_pool(&self, x: Tensor<4>, pool: &MaxPool2d) -> Tensor<4> {
+        let how = engine::WindowThenPool { window: self.window(), pool: pool.windows() };
+        engine::conv2d_relu_max_pool2d(x, self.weight.val(), self.bias.as_ref().map(|bias| bias.val()), how)
+    }
+
     fn run(&self, x: Tensor<4>, relu: bool) -> Tensor<4> {
-        let window = engine::Window {
-            stride: self.stride,
-            padding: self.padding,
-            dilation: [1, 1],
-            groups: self.groups,
-        };
-        engine::conv2d(x, self.weight.val(), self.bias.as_ref().map(|bias| bias.val()), window, relu)
+        engine::conv2d(x, self.weight.val(), self.bias.as_ref().map(|bias| bias.val()), self.window(), relu)
+    }
+
+    fn window(&self) -> engine::Window {
+        engine::Window { stride: self.stride, padding: self.padding, dilation: [1, 1], groups: self.groups }
     }
 
     /// [`Self::forward`] written down.

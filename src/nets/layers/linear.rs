@@ -2,6 +2,7 @@
 
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
+use opticus_kernels::engine;
 
 use crate::nets::graph::{Graph, Value};
 use crate::nets::init::{Scope, WeightInit};
@@ -26,11 +27,16 @@ impl Linear {
 
     /// Input [n, in], output [n, out].
     pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
-        let y = x.matmul(self.weight.val().transpose()); // [n, out]
-        match &self.bias {
-            Some(bias) => y + bias.val().unsqueeze(),
-            None => y,
-        }
+        self.run(x, false)
+    }
+
+    /// [`Self::forward`], then ReLU.
+    pub fn forward_relu(&self, x: Tensor<2>) -> Tensor<2> {
+        self.run(x, true)
+    }
+
+    fn run(&self, x: Tensor<2>, relu: bool) -> Tensor<2> {
+        engine::dense(x, self.weight.val(), self.bias.as_ref().map(|bias| bias.val()), relu)
     }
 
     /// [`Self::forward`] written down.

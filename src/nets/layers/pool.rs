@@ -28,13 +28,17 @@ impl MaxPool2d {
 
     /// Input [n, c, h, w], output [n, c, h', w'].
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let pool = Pool2d {
+        engine::max_pool2d(x, self.windows())
+    }
+
+    /// The pooling as the kernels know it.
+    pub fn windows(&self) -> Pool2d {
+        Pool2d {
             stride: [self.stride; 2],
             padding: [self.padding; 2],
             ceil: self.ceil_mode,
             ..Pool2d::new([self.kernel; 2])
-        };
-        engine::max_pool2d(x, pool)
+        }
     }
 
     /// [`Self::forward`] written down.

@@ -144,7 +144,7 @@ impl Learner for Toy {
         let noisy: Vec<f32> = batch.iter().map(|v| v + 0.01 * random.random::<f32>()).collect();
         let loss = Self::loss(&self.net, &noisy, &self.device);
         let gradients = GradientsParams::from_grads(loss.backward(), &self.net);
-        self.net = self.optimizer.step(self.net.clone(), &gradients, context.lr);
+        self.optimizer.improve(&mut self.net, &gradients, context.lr);
         self.ema.update(&self.net);
         let mut loss = f64::from(loss.into_scalar::<f32>());
         if self.fault == Fault::Loss(context.step) {

@@ -5,8 +5,8 @@ use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::tensor::FloatTensor;
 
 use super::{
-    Gradients, Kernels, Normalized, Perhaps, Rois, TransposedWindow, Window, conv, elementwise, norm, pool,
-    roi, transpose,
+    Gradients, Kernels, Normalized, Perhaps, Rois, TransposedWindow, Window, WindowThenPool, conv, conv_pool,
+    dense, elementwise, norm, pool, roi, transpose,
 };
 use crate::{Function, Pool2d, RoiAlign};
 
@@ -51,5 +51,23 @@ impl<B: Gradients, C: CheckpointStrategy> Kernels for Autodiff<B, C> {
 
     fn roi_align(x: FloatTensor<Self>, align: RoiAlign, rois: Rois) -> FloatTensor<Self> {
         roi::recorded::<B, C>(x, align, rois)
+    }
+
+    fn convolve_pool(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: Perhaps<Self>,
+        how: WindowThenPool,
+    ) -> FloatTensor<Self> {
+        conv_pool::recorded::<B, C>(x, weight, bias.into_option(), how)
+    }
+
+    fn dense(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: Perhaps<Self>,
+        relu: bool,
+    ) -> FloatTensor<Self> {
+        dense::recorded::<B, C>(x, weight, bias.into_option(), relu)
     }
 }

@@ -6,7 +6,7 @@ use burn::backend::autodiff::grads::Gradients as Graph;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::flex::FlexTensor;
 use burn::backend::tensor::FloatTensor;
-use burn::backend::{Autodiff, Backend};
+use burn::backend::{Autodiff, Backend, TensorMetadata};
 
 use super::flex::{contiguous, sizes, values};
 use super::memory::Buffer;
@@ -28,7 +28,7 @@ pub(super) fn by_engine<B: Backend>(
     if relu { B::relu(y) } else { y }
 }
 
-fn shape(x: &FlexTensor, weight: &FlexTensor, window: Window) -> ConvShape {
+pub(super) fn shape(x: &FlexTensor, weight: &FlexTensor, window: Window) -> ConvShape {
     let [out_channels, _, kernel_h, kernel_w] = sizes(weight);
     let input: [usize; 4] = sizes(x);
     let Window { stride, padding, dilation, groups } = window;
@@ -86,10 +86,9 @@ pub(super) fn gradient_bias(dy: FlexTensor) -> FlexTensor {
 
 pub(super) fn relu_gradient(y: FlexTensor, dy: FlexTensor) -> FlexTensor {
     let (y, dy) = (contiguous(y), contiguous(dy));
-    let shape: [usize; 4] = sizes(&dy);
     let mut dx = Buffer::new(values(&dy).len());
     differentiate(Function::Relu, values(&y), values(&dy), &mut dx);
-    dx.into_tensor(&shape)
+    dx.into_tensor(&dy.shape())
 }
 
 #[derive(Debug)]

@@ -6,8 +6,9 @@ use burn::backend::{Flex, TensorMetadata};
 use burn::tensor::DType;
 
 use super::{
-    Gradients, Kernels, Memory, NormalizeGradients, Normalized, Perhaps, Rois, TransposedWindow, Window,
-    conv, elementwise, norm, pool, roi, transpose,
+    Gradients, Inputs, Kernels, Memory, NormalizeGradients, Normalized, Perhaps, Pooled, PooledMemory, Rois,
+    TransposedWindow, Window, WindowThenPool, conv, conv_pool, dense, elementwise, norm, pool, roi,
+    transpose,
 };
 use crate::{Function, Kept, Pool2d, RoiAlign};
 
@@ -97,6 +98,27 @@ impl Kernels for Flex {
             false => roi::by_engine::<Self>(x, align, &rois),
         }
     }
+
+    fn convolve_pool(
+        x: FlexTensor,
+        weight: FlexTensor,
+        bias: Perhaps<Self>,
+        how: WindowThenPool,
+    ) -> FlexTensor {
+        let bias = bias.into_option();
+        match all_f32([&x, &weight].into_iter().chain(&bias)) {
+            true => conv_pool::forward(x, weight, bias, how),
+            false => conv_pool::in_turn::<Self>(x, weight, bias.map_or(Perhaps::Not, Perhaps::There), how),
+        }
+    }
+
+    fn dense(x: FlexTensor, weight: FlexTensor, bias: Perhaps<Self>, relu: bool) -> FlexTensor {
+        let bias = bias.into_option();
+        match all_f32([&x, &weight].into_iter().chain(&bias)) {
+            true => dense::forward(x, weight, bias, relu),
+            false => dense::by_engine::<Self>(x, weight, bias, relu),
+        }
+    }
 }
 
 // A graph whose forward pass was not in f32 has no gradients: training is.
@@ -162,5 +184,34 @@ impl Gradients for Flex {
 
     fn roi_align_gradient(map: [usize; 4], dy: FlexTensor, align: RoiAlign, rois: Rois) -> FlexTensor {
         roi::gradient(map, dy, align, &rois)
+    }
+
+    fn convolve_pool_with_winners(
+        x: FlexTensor,
+        weight: FlexTensor,
+        bias: Option<FlexTensor>,
+        how: WindowThenPool,
+    ) -> Pooled<Self> {
+        conv_pool::with_winners(x, weight, bias, how)
+    }
+
+    fn convolve_pool_gradients(
+        memory: PooledMemory<Self>,
+        dy: FlexTensor,
+        wanted: Inputs<bool>,
+    ) -> Inputs<Option<FlexTensor>> {
+        conv_pool::gradients(memory, dy, wanted)
+    }
+
+    fn dense_gradient_x(weight: FlexTensor, dy: FlexTensor) -> FlexTensor {
+        dense::gradient_x(weight, dy)
+    }
+
+    fn dense_gradient_weight(x: FlexTensor, dy: FlexTensor) -> FlexTensor {
+        dense::gradient_weight(x, dy)
+    }
+
+    fn dense_gradient_bias(dy: FlexTensor) -> FlexTensor {
+        dense::gradient_bias(dy)
     }
 }

@@ -5,6 +5,8 @@
 
 mod autodiff;
 mod conv;
+mod conv_pool;
+mod dense;
 mod elementwise;
 mod flex;
 mod memory;
@@ -21,6 +23,7 @@ use burn::tensor::Tensor;
 use burn::tensor::ops::{ConvOptions, ConvTransposeOptions};
 
 use crate::{Function, Kept, Pool2d, RoiAlign};
+pub use conv_pool::{Inputs, Pooled, PooledMemory, WindowThenPool};
 pub use norm::{Memory, NormalizeGradients};
 pub use roi::Rois;
 
@@ -149,6 +152,39 @@ pub fn roi_align(x: Tensor<4>, align: RoiAlign, rois: Rois) -> Tensor<4> {
     Tensor::from_dispatch(<Dispatch as Kernels>::roi_align(x.into_dispatch(), align, rois))
 }
 
+/// [`conv2d`] with relu, then [`max_pool2d`], without ever holding the result in between for all images at once.
+/// Differentiable as [`conv2d`] is.
+///
+/// # Panics
+/// If the shapes cannot work; the message names them.
+pub fn conv2d_relu_max_pool2d(
+    x: Tensor<4>,
+    weight: Tensor<4>,
+    bias: Option<Tensor<1>>,
+    how: WindowThenPool,
+) -> Tensor<4> {
+    Tensor::from_dispatch(<Dispatch as Kernels>::convolve_pool(
+        x.into_dispatch(),
+        weight.into_dispatch(),
+        bias.map_or(Perhaps::Not, |bias| Perhaps::There(bias.into_dispatch())),
+        how,
+    ))
+}
+
+/// `x · weightᵀ + bias`, with negative values set to zero where `relu`: input `[n, in]`, weight `[out, in]`, bias
+/// `[out]`, output `[n, out]`. Differentiable in all three.
+///
+/// # Panics
+/// If the shapes do not fit each other.
+pub fn dense(x: Tensor<2>, weight: Tensor<2>, bias: Option<Tensor<1>>, relu: bool) -> Tensor<2> {
+    Tensor::from_dispatch(<Dispatch as Kernels>::dense(
+        x.into_dispatch(),
+        weight.into_dispatch(),
+        bias.map_or(Perhaps::Not, |bias| Perhaps::There(bias.into_dispatch())),
+        relu,
+    ))
+}
+
 /// What follows the division by the deviation.
 #[derive(Clone, Debug)]
 pub struct Then {
@@ -250,6 +286,26 @@ pub trait Kernels: Backend {
     fn roi_align(x: FloatTensor<Self>, align: RoiAlign, rois: Rois) -> FloatTensor<Self> {
         roi::by_engine::<Self>(x, align, &rois)
     }
+
+    /// See [`conv2d_relu_max_pool2d`].
+    fn convolve_pool(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        #[extension_type] bias: Perhaps<Self>,
+        how: WindowThenPool,
+    ) -> FloatTensor<Self> {
+        conv_pool::in_turn::<Self>(x, weight, bias, how)
+    }
+
+    /// See [`dense`].
+    fn dense(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        #[extension_type] bias: Perhaps<Self>,
+        relu: bool,
+    ) -> FloatTensor<Self> {
+        dense::by_engine::<Self>(x, weight, bias.into_option(), relu)
+    }
 }
 
 /// What the operations' gradients are made of; the bodies are the engine's own here as well.
@@ -339,6 +395,40 @@ pub trait Gradients: Kernels {
         (all.output, all.indices)
     }
 
+    /// The convolution, relu and pooling, with what their gradients need to know.
+    fn convolve_pool_with_winners(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: Option<FloatTensor<Self>>,
+        how: WindowThenPool,
+    ) -> Pooled<Self> {
+        conv_pool::in_turn_with_winners::<Self>(x, weight, bias, how)
+    }
+
+    /// The gradients of the convolution, relu and pooling in one.
+    fn convolve_pool_gradients(
+        memory: PooledMemory<Self>,
+        dy: FloatTensor<Self>,
+        wanted: Inputs<bool>,
+    ) -> Inputs<Option<FloatTensor<Self>>> {
+        conv_pool::gradients_in_turn(memory, dy, wanted)
+    }
+
+    /// The gradient of the dense layer's input.
+    fn dense_gradient_x(weight: FloatTensor<Self>, dy: FloatTensor<Self>) -> FloatTensor<Self> {
+        Self::float_matmul(dy, weight)
+    }
+
+    /// The gradient of the dense layer's weight.
+    fn dense_gradient_weight(x: FloatTensor<Self>, dy: FloatTensor<Self>) -> FloatTensor<Self> {
+        Self::float_matmul(Self::float_swap_dims(dy, 0, 1), x)
+    }
+
+    /// The gradient of the dense layer's bias.
+    fn dense_gradient_bias(dy: FloatTensor<Self>) -> FloatTensor<Self> {
+        dense::gradient_bias_by_engine::<Self>(dy)
+    }
+
     /// The gradient of the pooling's input.
     fn pool_gradient(
         x: FloatTensor<Self>,
@@ -360,3 +450,6 @@ pub trait Gradients: Kernels {
         roi::gradient_by_engine::<Self>(map, dy, align, &rois)
     }
 }
+
+#[cfg(test)]
+mod tests;

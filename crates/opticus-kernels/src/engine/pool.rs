@@ -20,12 +20,12 @@ pub(super) fn by_engine<B: Backend>(x: FloatTensor<B>, pool: Pool2d) -> FloatTen
 }
 
 /// Whether a byte can name the winner of each window, and that there is none.
-fn fits_byte(shape: &PoolShape) -> bool {
+pub(super) fn fits_byte(shape: &PoolShape) -> bool {
     shape.taps() <= <u8 as Winner>::MOST
 }
 
-fn shape(x: &FlexTensor, pool: Pool2d) -> PoolShape {
-    match pool.check(sizes(x)) {
+pub(super) fn shape(input: [usize; 4], pool: Pool2d) -> PoolShape {
+    match pool.check(input) {
         Ok(shape) => shape,
         Err(error) => panic!("{error}"),
     }
@@ -33,7 +33,7 @@ fn shape(x: &FlexTensor, pool: Pool2d) -> PoolShape {
 
 pub(super) fn forward(x: FlexTensor, pool: Pool2d) -> FlexTensor {
     let x = contiguous(x);
-    let shape = shape(&x, pool);
+    let shape = shape(sizes(&x), pool);
     let mut out = Buffer::new(shape.output_shape().iter().product());
     max_pool2d_infer(&shape, values(&x), false, &mut out);
     out.into_tensor(&shape.output_shape())
@@ -42,7 +42,7 @@ pub(super) fn forward(x: FlexTensor, pool: Pool2d) -> FlexTensor {
 /// The result, and the winner of each window for [`gradient`].
 pub(super) fn with_winners(x: FlexTensor, pool: Pool2d) -> (FlexTensor, FlexTensor) {
     let x = contiguous(x);
-    let shape = shape(&x, pool);
+    let shape = shape(sizes(&x), pool);
     let mut out = Buffer::new(shape.output_shape().iter().product());
     fn run<W: Winner + Plain>(shape: &PoolShape, x: &[f32], out: &mut [f32]) -> FlexTensor {
         let mut winners = Buffer::<W>::new(out.len());
@@ -58,7 +58,7 @@ pub(super) fn with_winners(x: FlexTensor, pool: Pool2d) -> (FlexTensor, FlexTens
 
 pub(super) fn gradient(x: FlexTensor, winners: FlexTensor, dy: FlexTensor, pool: Pool2d) -> FlexTensor {
     let dy = contiguous(dy);
-    let shape = shape(&x, pool);
+    let shape = shape(sizes(&x), pool);
     let mut dx = Buffer::new(shape.input_shape().iter().product());
     match fits_byte(&shape) {
         true => {

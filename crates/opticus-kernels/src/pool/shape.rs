@@ -114,6 +114,12 @@ impl PoolShape {
         PoolShape { level, ..self }
     }
 
+    /// These sizes for no more images than there are.
+    #[cfg(feature = "engine")]
+    pub(crate) fn with_batch(self, batch: usize) -> PoolShape {
+        PoolShape { batch: batch.min(self.batch), ..self }
+    }
+
     pub(super) fn input_len(&self) -> usize {
         self.input_shape().iter().product()
     }
