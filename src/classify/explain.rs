@@ -24,6 +24,8 @@
 mod faithfulness;
 mod heat;
 
+use std::sync::OnceLock;
+
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
 use opticus_pixels::draw::overlay_heat;
@@ -37,7 +39,7 @@ pub use heat::HeatMap;
 
 use super::metrics::softmax;
 use crate::error::{Error, Result};
-use crate::nets::{Backbone, Net};
+use crate::nets::{Backbone, Net, Predictor};
 use heat::Grid;
 
 /// Pictures sent through the network at once.
@@ -145,12 +147,14 @@ impl Explanation {
 pub struct Explainer {
     net: Net,
     device: Device,
+    /// Made for the first picture whose probabilities are asked for.
+    predictor: OnceLock<Predictor>,
 }
 
 impl Explainer {
     /// For this network, which is used as in prediction: no dropout, running statistics.
     pub fn new(net: &Net, device: &Device) -> Self {
-        Self { net: net.valid(), device: device.clone().inner() }
+        Self { net: net.valid(), device: device.clone().inner(), predictor: OnceLock::new() }
     }
 
     /// Probabilities of all classes for one preprocessed picture.
@@ -320,11 +324,20 @@ impl Explainer {
     }
 
     fn run(&self, planes: &Planes, pictures: &[Vec<f32>]) -> Result<Vec<Vec<f64>>> {
+        let picture = [planes.channels, planes.size.height as usize, planes.size.width as usize];
+        let predictor = match self.predictor.get() {
+            Some(predictor) => predictor,
+            None => {
+                let predictor = Predictor::new(&self.net, picture)?;
+                self.predictor.get_or_init(|| predictor)
+            }
+        };
         let mut all = Vec::with_capacity(pictures.len());
         for batch in pictures.chunks(BATCH) {
-            let logits = self.net.forward(self.upload(planes, batch));
-            let [_, classes] = logits.dims();
-            all.extend(values(logits)?.chunks_exact(classes).map(softmax));
+            let [c, h, w] = picture;
+            let logits = predictor.logits(&batch.concat(), [batch.len(), c, h, w])?;
+            let classes = logits.len() / batch.len();
+            all.extend(finite(logits)?.chunks_exact(classes.max(1)).map(softmax));
         }
         Ok(all)
     }
@@ -350,6 +363,10 @@ fn values<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>> {
         .into_data()
         .try_into_vec::<f32>()
         .map_err(|e| Error::Device(format!("the network's values cannot be read: {e:?}")))?;
+    finite(values)
+}
+
+fn finite(values: Vec<f32>) -> Result<Vec<f32>> {
     if values.iter().all(|v| v.is_finite()) {
         return Ok(values);
     }

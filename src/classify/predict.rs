@@ -178,11 +178,11 @@ impl Classifier {
             images.par_iter().map(|image| self.preprocessing.apply(&image.to_mode(wanted))).collect();
         let count = planes.len();
         let values: Vec<f32> = planes.into_iter().flat_map(|p| p.data).collect();
-        Ok(self.probabilities(&self.logits(values, count)?))
+        Ok(self.probabilities(&self.logits(&values, count)?))
     }
 
     /// Logits `[n, classes]`, row by row, of `n` preprocessed pictures laid out `[n, c, h, w]`.
-    pub fn logits(&self, values: Vec<f32>, n: usize) -> Result<Vec<f32>> {
+    pub fn logits(&self, values: &[f32], n: usize) -> Result<Vec<f32>> {
         let Size { width, height } = self.preprocessing.size;
         let shape = [n, self.config.in_channels, height as usize, width as usize];
         self.predictor()?.logits(values, shape)
@@ -192,7 +192,7 @@ impl Classifier {
         if let Some(predictor) = self.predictor.get() {
             return Ok(predictor);
         }
-        let predictor = Predictor::new(&self.net, &self.config)?;
+        let predictor = Predictor::new(&self.net, self.config.picture())?;
         Ok(self.predictor.get_or_init(|| predictor))
     }
 
@@ -229,7 +229,7 @@ pub fn evaluate(
     let mut keeper = ScoreKeeper::new(classifier.classes());
     for batch in pictures.epoch(0, 0) {
         let Batch { images, count, targets, indices, .. } = batch?;
-        let logits = classifier.logits(images, count)?;
+        let logits = classifier.logits(&images, count)?;
         keeper.push(&logits, &targets)?;
         watch(&indices, &logits);
     }

@@ -215,10 +215,10 @@ fn infer(config: &NetConfig, args: &BenchArgs, device: &Device) -> Result<Vec<f6
     let net = config.init(0, device)?;
     let n = args.batch_size as usize;
     let shape = [n, config.in_channels, config.input.height as usize, config.input.width as usize];
-    let predictor = Predictor::new(&net, config)?;
+    let predictor = Predictor::new(&net, config.picture())?;
     let images = pictures(config, n);
     repeat(args.iterations, || {
-        if predictor.logits(images.clone(), shape)?.iter().all(|v| v.is_finite()) {
+        if predictor.logits(&images, shape)?.iter().all(|v| v.is_finite()) {
             return Ok(());
         }
         Err(Error::Device("the network gave numbers that are not finite".to_owned()))

@@ -200,6 +200,11 @@ impl NetConfig {
         }
     }
 
+    /// Channels, height and width of a picture.
+    pub fn picture(&self) -> [usize; 3] {
+        [self.in_channels, self.input.height as usize, self.input.width as usize]
+    }
+
     /// The network with initial weights that depend on the seed only, on this device.
     ///
     /// # Errors
@@ -232,10 +237,9 @@ impl NetConfig {
                 Net::SimpleCnn(SimpleCnn::new(scope, self, flattened))
             }
             NetKind::SmallCnn => Net::SmallCnn(SmallCnn::new(scope, self)),
-            NetKind::Resnet18 => Net::Resnet(Resnet::basic(scope, self, [2, 2, 2, 2])),
-            NetKind::Resnet34 => Net::Resnet(Resnet::basic(scope, self, [3, 4, 6, 3])),
-            NetKind::Resnet50 => Net::Resnet(Resnet::bottleneck(scope, self, [3, 4, 6, 3])),
-            NetKind::Resnet101 => Net::Resnet(Resnet::bottleneck(scope, self, [3, 4, 23, 3])),
+            NetKind::Resnet18 | NetKind::Resnet34 | NetKind::Resnet50 | NetKind::Resnet101 => {
+                Net::Resnet(Resnet::of_kind(scope, self))
+            }
             NetKind::Resnet20 => Net::CifarResnet(CifarResnet::new(scope, self, 3)),
             NetKind::Resnet56 => Net::CifarResnet(CifarResnet::new(scope, self, 9)),
             NetKind::Vgg16 => Net::Vgg(Vgg::new(scope, self, vgg::Norm::None)),

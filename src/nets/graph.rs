@@ -114,6 +114,8 @@ pub enum Operation {
     Concat { values: Vec<Value> },
     /// See [`Graph::every`].
     Every { x: Value, step: [usize; 2] },
+    /// See [`Graph::nearest`].
+    Nearest { x: Value, like: Value },
     /// See [`Graph::pad_channels`].
     PadChannels { x: Value, before: usize, after: usize },
 }
@@ -251,6 +253,13 @@ impl Graph {
         let [c, h, w] = x.map();
         let shape = vec![c, h.div_ceil(step[0]), w.div_ceil(step[1])];
         self.push(Operation::Every { x: x.clone(), step }, shape)
+    }
+
+    /// The map at the height and width of `like`, each position from the nearest one: row `y` of `n` comes from row
+    /// `⌊y · rows / n⌋`.
+    pub fn nearest(&mut self, x: &Value, like: &Value) -> Value {
+        let ([c, ..], [_, h, w]) = (x.map(), like.map());
+        self.push(Operation::Nearest { x: x.clone(), like: like.clone() }, vec![c, h, w])
     }
 
     /// Channels of zeros before and after the map's own.

@@ -117,6 +117,8 @@ pub enum WeightInit {
     KaimingNormalFanIn,
     /// He et al. (2015) for ReLU: uniform within √(6 / fan_in). Biases zero.
     KaimingUniformFanIn,
+    /// LeCun et al. (1998) for no function at all: uniform within √(3 / fan_in). Biases zero.
+    LecunUniform,
     /// Normal with this deviation. Biases zero.
     Normal(f64),
     /// What PyTorch's layers do when told nothing: weights and biases uniform within 1 / √fan_in.
@@ -132,6 +134,7 @@ impl WeightInit {
             Self::KaimingNormalFanOut => Init::Normal((2.0 / fan_out).sqrt()),
             Self::KaimingNormalFanIn => Init::Normal((2.0 / fan_in).sqrt()),
             Self::KaimingUniformFanIn => Init::Uniform((6.0 / fan_in).sqrt()),
+            Self::LecunUniform => Init::Uniform((3.0 / fan_in).sqrt()),
             Self::Normal(deviation) => Init::Normal(deviation),
             Self::TorchDefault => Init::Uniform((1.0 / fan_in).sqrt()),
         }

@@ -8,6 +8,7 @@ pub mod config;
 #[cfg(test)]
 mod conformance;
 pub mod dcgan;
+pub mod detector;
 pub mod graph;
 pub mod import;
 pub mod init;

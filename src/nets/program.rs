@@ -3,12 +3,12 @@
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, TensorData};
-use opticus_kernels::inference::{Builder, Program, Value as Placed};
+use opticus_kernels::inference::{Builder, Program, Source, Value as Placed};
 use opticus_kernels::{Averaged, Conv2d, Function, Pool2d};
 
 use super::graph::{Graph, Norm, Operation, Value, Window};
 use super::layers::ActivationKind;
-use super::{Backbone, Net, NetConfig};
+use super::{Backbone, Net};
 use crate::error::{Error, Result};
 
 /// A network ready to predict: a [`Program`] on the CPU, the engine's operations on any other device.
@@ -22,18 +22,18 @@ enum Way {
 }
 
 impl Predictor {
-    /// For a network with the weights that it has now.
+    /// For a network with the weights that it has now, and pictures of `[channels, height, width]`. Weights are packed
+    /// when the first pictures come.
     ///
     /// # Errors
     /// See [`compile`].
-    pub fn new(net: &Net, config: &NetConfig) -> Result<Self> {
+    pub fn new(net: &Net, picture: [usize; 3]) -> Result<Self> {
         let net = net.valid();
         let device = net.devices().into_iter().next().unwrap_or_else(Device::flex).without_autodiff();
         if device != Device::flex() {
             return Ok(Self(Way::Engine(Box::new(net), device)));
         }
-        let [height, width] = [config.input.height, config.input.width].map(|side| side as usize);
-        let mut graph = Graph::new([config.in_channels, height, width]);
+        let mut graph = Graph::new(picture);
         let input = graph.input();
         let logits = net.describe(&mut graph, &input);
         Ok(Self(Way::Program(Box::new(compile(&graph, &[logits])?))))
@@ -44,10 +44,10 @@ impl Predictor {
     ///
     /// # Errors
     /// [`Error::Input`] for a shape that the network cannot take, or values that do not make it.
-    pub fn logits(&self, pictures: Vec<f32>, shape: [usize; 4]) -> Result<Vec<f32>> {
+    pub fn logits(&self, pictures: &[f32], shape: [usize; 4]) -> Result<Vec<f32>> {
         match &self.0 {
             Way::Program(program) => {
-                let mut outputs = program.run(&pictures, shape).map_err(|e| Error::Input(e.to_string()))?;
+                let mut outputs = program.run(pictures, shape).map_err(|e| Error::Input(e.to_string()))?;
                 Ok(outputs.pop().map_or_else(Vec::new, |output| output.values))
             }
             Way::Engine(net, device) => {
@@ -57,7 +57,8 @@ impl Predictor {
                         "{count} values do not make a batch of shape {shape:?}"
                     )));
                 }
-                Ok(values(net.forward(Tensor::<4>::from_data(TensorData::new(pictures, shape), device))))
+                let pictures = TensorData::new(pictures.to_vec(), shape);
+                values(net.forward(Tensor::<4>::from_data(pictures, device)))
             }
         }
     }
@@ -86,14 +87,16 @@ pub fn compile(graph: &Graph, outputs: &[Value]) -> Result<Program> {
                     dilation,
                     groups: *groups,
                 };
-                builder.conv(at(x), conv, &host(weight), bias.as_ref().map(host).as_deref())
+                let bias = bias.as_ref().map(host).transpose()?;
+                builder.conv(at(x), conv, source(weight), bias.as_deref())
             }
             Operation::Linear { x, weight, bias } => {
                 let [out, _] = weight.lazy_shape().dims();
-                builder.linear(at(x), out, &host(weight), bias.as_ref().map(host).as_deref())
+                let bias = bias.as_ref().map(host).transpose()?;
+                builder.linear(at(x), out, source(weight), bias.as_deref())
             }
             Operation::BatchNorm { x, norm } => {
-                let (scale, shift) = fold(norm);
+                let (scale, shift) = fold(norm)?;
                 builder.affine(at(x), &scale, &shift)
             }
             Operation::Activation { x, kind } => builder.apply(
@@ -122,6 +125,7 @@ pub fn compile(graph: &Graph, outputs: &[Value]) -> Result<Program> {
                 builder.concat(&parts)
             }
             Operation::Every { x, step } => builder.every(at(x), *step),
+            Operation::Nearest { x, like } => builder.nearest(at(x), at(like)),
             Operation::PadChannels { x, before, after } => builder.pad_channels(at(x), *before, *after),
         };
         values.push(value);
@@ -135,25 +139,33 @@ fn pool(window: &Window) -> Pool2d {
     Pool2d { kernel, stride, padding, dilation, ceil }
 }
 
-fn host<const D: usize>(parameter: &Param<Tensor<D>>) -> Vec<f32> {
+/// A parameter, shared with the network until it is packed.
+fn source<const D: usize>(parameter: &Param<Tensor<D>>) -> Source {
+    let value = parameter.val();
+    let read = value.clone();
+    // On the CPU in f32, as every network is, reading cannot fail.
+    Source::new(value.dims().iter().product(), move || values(read.clone()).unwrap_or_default())
+}
+
+fn host<const D: usize>(parameter: &Param<Tensor<D>>) -> Result<Vec<f32>> {
     values(parameter.val())
 }
 
-fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-    // Every float tensor of this program is f32, for which the conversion cannot fail.
-    tensor.into_data().try_to_vec().unwrap_or_default()
+fn values<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>> {
+    let data = tensor.into_data();
+    data.try_to_vec().map_err(|e| Error::Device(format!("the network's values cannot be read: {e:?}")))
 }
 
 /// Scale and shift of a normalisation: `weight / √(variance + ε)`, and `bias − mean · scale`.
-fn fold(norm: &Norm) -> (Vec<f32>, Vec<f32>) {
-    let [mean, variance] = [&norm.running_mean, &norm.running_var].map(|tensor| values(tensor.clone()));
-    let scale: Vec<f64> = host(&norm.weight)
+fn fold(norm: &Norm) -> Result<(Vec<f32>, Vec<f32>)> {
+    let (mean, variance) = (values(norm.running_mean.clone())?, values(norm.running_var.clone())?);
+    let scale: Vec<f64> = host(&norm.weight)?
         .iter()
         .zip(&variance)
         .map(|(weight, variance)| f64::from(*weight) / (f64::from(*variance) + norm.epsilon).sqrt())
         .collect();
-    let shift = host(&norm.bias).into_iter().zip(&mean).zip(&scale);
+    let shift = host(&norm.bias)?.into_iter().zip(&mean).zip(&scale);
     let shift =
         shift.map(|((bias, mean), scale)| (f64::from(bias) - f64::from(*mean) * scale) as f32).collect();
-    (scale.into_iter().map(|scale| scale as f32).collect(), shift)
+    Ok((scale.into_iter().map(|scale| scale as f32).collect(), shift))
 }

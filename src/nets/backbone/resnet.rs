@@ -6,7 +6,9 @@
 use burn::module::Module;
 use burn::tensor::Tensor;
 
-use crate::nets::config::{NetConfig, Stem};
+use opticus_pixels::geometry::Size;
+
+use crate::nets::config::{NetConfig, NetKind, Stem};
 use crate::nets::graph::{Graph, Value};
 use crate::nets::init::{Scope, WeightInit};
 use crate::nets::layers::{
@@ -28,7 +30,8 @@ pub struct Resnet {
     layer3: Vec<Block>,
     layer4: Vec<Block>,
     dropout: Dropout,
-    fc: Linear,
+    /// None where only the maps are wanted.
+    fc: Option<Linear>,
 }
 
 /// A residual block: `relu(f(x) + shortcut(x))`.
@@ -75,15 +78,32 @@ struct Place {
 
 impl Resnet {
     /// Basic blocks, this many a stage.
-    pub fn basic(scope: &Scope, config: &NetConfig, depths: [usize; 4]) -> Self {
+    fn basic(scope: &Scope, config: &NetConfig, depths: [usize; 4]) -> Self {
         Self::new(scope, config, depths, 1, |scope, place| Block::Basic(Basic::new(scope, place)))
     }
 
     /// Bottleneck blocks, this many a stage.
-    pub fn bottleneck(scope: &Scope, config: &NetConfig, depths: [usize; 4]) -> Self {
+    fn bottleneck(scope: &Scope, config: &NetConfig, depths: [usize; 4]) -> Self {
         Self::new(scope, config, depths, BOTTLENECK_EXPANSION, |scope, place| {
             Block::Bottleneck(Bottleneck::new(scope, place))
         })
+    }
+
+    /// The maps only, of colour pictures of any size: `kind` must be one of torchvision's residual networks.
+    pub fn body(scope: &Scope, kind: NetKind) -> Self {
+        // No classes: no dense layer.
+        let config = NetConfig::new(kind, 0, 3, Size::new(224, 224));
+        Self::of_kind(scope, &config)
+    }
+
+    /// The network that the configuration names.
+    pub fn of_kind(scope: &Scope, config: &NetConfig) -> Self {
+        match config.name {
+            NetKind::Resnet34 => Self::basic(scope, config, [3, 4, 6, 3]),
+            NetKind::Resnet50 => Self::bottleneck(scope, config, [3, 4, 6, 3]),
+            NetKind::Resnet101 => Self::bottleneck(scope, config, [3, 4, 23, 3]),
+            _ => Self::basic(scope, config, [2, 2, 2, 2]),
+        }
     }
 
     fn new(
@@ -116,7 +136,10 @@ impl Resnet {
             layer3: stage(2),
             layer4: stage(3),
             dropout: Dropout::new(config.dropout.unwrap_or(0.0)),
-            fc: Linear::new(&scope.at("fc"), WIDTHS[3] * expansion, config.classes, WeightInit::TorchDefault),
+            fc: (config.classes > 0).then(|| {
+                let inputs = WIDTHS[3] * expansion;
+                Linear::new(&scope.at("fc"), inputs, config.classes, WeightInit::TorchDefault)
+            }),
         }
     }
 
@@ -126,6 +149,41 @@ impl Resnet {
             Some(pool) => pool.forward(x), // [n, 64, h / 4, w / 4]
             None => x,                     // [n, 64, h, w]
         }
+    }
+
+    fn describe_stem(&self, graph: &mut Graph, x: &Value) -> Value {
+        let x = describe_pair((&self.conv1, &self.bn1), graph, x);
+        let x = graph.relu(&x);
+        match &self.maxpool {
+            Some(pool) => pool.describe(graph, &x),
+            None => x,
+        }
+    }
+
+    /// The maps of the four stages, strides 4, 8, 16 and 32 after the standard stem.
+    pub fn maps(&self, x: Tensor<4>) -> Vec<Tensor<4>> {
+        self.features(x).into_iter().map(|feature| feature.map).collect()
+    }
+
+    /// [`Self::maps`] written down.
+    pub fn describe_maps(&self, graph: &mut Graph, x: &Value) -> Vec<Value> {
+        let mut x = self.describe_stem(graph, x);
+        let stages = self.stages().into_iter();
+        stages
+            .map(|stage| {
+                x = stage.iter().fold(x.clone(), |x, block| block.describe(graph, &x));
+                x.clone()
+            })
+            .collect()
+    }
+
+    /// Channels of the four maps.
+    pub fn channels(&self) -> [usize; 4] {
+        let expansion = match self.layer1.first() {
+            Some(Block::Bottleneck(_)) => BOTTLENECK_EXPANSION,
+            _ => 1,
+        };
+        WIDTHS.map(|width| width * expansion)
     }
 
     fn stages(&self) -> [&[Block]; 4] {
@@ -256,7 +314,11 @@ impl Backbone for Resnet {
     }
 
     fn head(&self, map: Tensor<4>) -> Tensor<2> {
-        self.fc.forward(self.dropout.forward(global_avg_pool(map))) // [n, classes]
+        let x = self.dropout.forward(global_avg_pool(map));
+        match &self.fc {
+            Some(fc) => fc.forward(x), // [n, classes]
+            None => x,                 // [n, 512 or 2048]
+        }
     }
 
     fn features(&self, x: Tensor<4>) -> Vec<FeatureMap> {
@@ -273,15 +335,13 @@ impl Backbone for Resnet {
             .collect()
     }
     fn describe(&self, graph: &mut Graph, x: &Value) -> Value {
-        let x = describe_pair((&self.conv1, &self.bn1), graph, x);
-        let x = graph.relu(&x);
-        let x = match &self.maxpool {
-            Some(pool) => pool.describe(graph, &x),
-            None => x,
-        };
+        let x = self.describe_stem(graph, x);
         let x = self.stages().into_iter().flatten().fold(x, |x, block| block.describe(graph, &x));
         let x = graph.global_average_pool(&x);
         let x = graph.flatten(&x);
-        self.fc.describe(graph, &x)
+        match &self.fc {
+            Some(fc) => fc.describe(graph, &x),
+            None => x,
+        }
     }
 }

@@ -72,6 +72,7 @@ fn write(graph: &Graph, writer: &mut Writer) -> Vec<Named> {
                 writer.concat(&parts)
             }
             Operation::Every { x, step } => writer.every(at(x), *step),
+            Operation::Nearest { x, like } => writer.nearest(at(x), at(like)),
             Operation::PadChannels { x, before, after } => writer.pad_channels(at(x), *before, *after),
         };
         values.push(value);

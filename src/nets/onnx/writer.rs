@@ -274,6 +274,22 @@ impl Writer {
         self.node("Slice", vec![x.name.clone(), starts, ends, axes, steps], Vec::new(), shape)
     }
 
+    /// The map at the height and width of `like`: row `y` of `n` from row `⌊y · rows / n⌋`, columns alike. Picked by
+    /// number, as resizing rounds differently from one runtime to the next.
+    pub fn nearest(&mut self, x: &Named, like: &Named) -> Named {
+        let ([c, h, w], [_, height, width]) = (x.map(), like.map());
+        let mut picked = x.clone();
+        for (axis, from, to, shape) in
+            [(2, h, height, vec![c, height, w]), (3, w, width, vec![c, height, width])]
+        {
+            let numbers: Vec<i64> = (0..to).map(|i| (i * from / to) as i64).collect();
+            let numbers = self.integers("nearest.numbers", &numbers);
+            let axis = vec![("axis", Attribute::Int(axis))];
+            picked = self.node("Gather", vec![picked.name, numbers], axis, shape);
+        }
+        picked
+    }
+
     /// Channels of zeros before and after the map's own.
     pub fn pad_channels(&mut self, x: &Named, before: usize, after: usize) -> Named {
         let [c, h, w] = x.map();
@@ -424,7 +440,20 @@ mod tests {
         same(x.clone().slice([0..2, 0..3, 0..8, 0..9]), run(&|g, x| g.every(x, [1, 1])));
         let rows = Tensor::cat((0..4).map(|i| x.clone().narrow(2, 2 * i, 1)).collect(), 2);
         let thinned = Tensor::cat((0..3).map(|i| rows.clone().narrow(3, 3 * i, 1)).collect(), 3);
-        same(thinned, run(&|g, x| g.every(x, [2, 3])));
+        same(thinned.clone(), run(&|g, x| g.every(x, [2, 3])));
+        // Half of the rows and a third of the columns, brought back: each is there twice, or three times.
+        let repeat = |x: &Tensor<4>, axis: usize, times: usize| {
+            let n = x.dims()[axis];
+            Tensor::cat((0..n).flat_map(|i| vec![x.clone().narrow(axis, i, 1); times]).collect(), axis)
+        };
+        let back = repeat(&repeat(&thinned, 2, 2), 3, 3);
+        same(
+            back,
+            run(&|g, x| {
+                let coarse = g.every(x, [2, 3]);
+                g.nearest(&coarse, x)
+            }),
+        );
         let zeros = |c| Tensor::<4>::zeros([2, c, 8, 9], &Device::flex());
         same(Tensor::cat(vec![zeros(1), x.clone(), zeros(2)], 1), run(&|g, x| g.pad_channels(x, 1, 2)));
         let doubled = Tensor::cat(vec![x.clone(), x.clone() * 2.0], 1);

@@ -1,5 +1,8 @@
 //! A network written down, one operation after another.
 
+use std::fmt;
+use std::sync::Arc;
+
 use super::{Program, ProgramError, fuse};
 use crate::{Activation, Averaged, Conv2d, Function, Pool2d};
 
@@ -7,8 +10,48 @@ use crate::{Activation, Averaged, Conv2d, Function, Pool2d};
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Value(pub(super) usize);
 
+/// Weights that are read when they are packed, and need not be held twice before.
+#[derive(Clone)]
+pub struct Source {
+    len: usize,
+    read: Arc<dyn Fn() -> Vec<f32> + Send + Sync>,
+}
+
+impl Source {
+    /// `len` values that `read` gives, the same ones each time.
+    pub fn new(len: usize, read: impl Fn() -> Vec<f32> + Send + Sync + 'static) -> Source {
+        Source { len, read: Arc::new(read) }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The values.
+    ///
+    /// # Panics
+    /// If they are not as many as was said.
+    pub(super) fn values(&self) -> Vec<f32> {
+        let values = (self.read)();
+        assert!(values.len() == self.len, "{} weights were announced, {} came", self.len, values.len());
+        values
+    }
+}
+
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Source({} values)", self.len)
+    }
+}
+
+impl From<Vec<f32>> for Source {
+    fn from(values: Vec<f32>) -> Source {
+        Source::new(values.len(), move || values.clone())
+    }
+}
+
 /// One operation.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Node {
     /// The batch of pictures, with so many channels.
     Input(usize),
@@ -66,25 +109,58 @@ pub(super) enum Node {
     },
 }
 
+/// Weights `[outputs, values]` with what was folded into them.
+#[derive(Clone, Debug)]
+pub(super) struct Weight {
+    pub source: Source,
+    /// For each output what its weights are multiplied by, if anything.
+    pub scale: Option<Vec<f32>>,
+    /// For each output what is added.
+    pub bias: Vec<f32>,
+}
+
+impl Weight {
+    /// Follows them by `scale · y + shift`.
+    pub fn fold(&mut self, scale: &[f32], shift: &[f32]) {
+        for ((bias, scale), shift) in self.bias.iter_mut().zip(scale).zip(shift) {
+            *bias = *bias * scale + shift;
+        }
+        match &mut self.scale {
+            Some(known) => known.iter_mut().zip(scale).for_each(|(known, scale)| *known *= scale),
+            None => self.scale = Some(scale.to_vec()),
+        }
+    }
+
+    /// The weights as they are to be applied.
+    pub fn values(&self) -> Vec<f32> {
+        let mut values = self.source.values();
+        if let Some(scale) = &self.scale {
+            let row = (values.len() / scale.len().max(1)).max(1);
+            for (row, scale) in values.chunks_exact_mut(row).zip(scale) {
+                row.iter_mut().for_each(|weight| *weight *= scale);
+            }
+        }
+        values
+    }
+}
+
 /// A convolution with what follows it.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Conv {
     pub x: usize,
     pub conv: Conv2d,
-    pub weight: Vec<f32>,
-    pub bias: Vec<f32>,
+    pub weight: Weight,
     /// Added before the activation.
     pub residual: Option<usize>,
     pub activation: Activation,
 }
 
 /// A dense layer with what follows it.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Linear {
     pub x: usize,
     pub outputs: usize,
-    pub weight: Vec<f32>,
-    pub bias: Vec<f32>,
+    pub weight: Weight,
     pub activation: Activation,
 }
 
@@ -172,22 +248,16 @@ impl Builder {
     }
 
     /// Convolution with weights `[out, in / groups, kernel height, kernel width]` and a bias per output channel.
-    pub fn conv(&mut self, x: Value, conv: Conv2d, weight: &[f32], bias: Option<&[f32]>) -> Value {
+    pub fn conv(&mut self, x: Value, conv: Conv2d, weight: impl Into<Source>, bias: Option<&[f32]>) -> Value {
         let wanted =
             [conv.out_channels, conv.in_channels / conv.groups.max(1), conv.kernel[0], conv.kernel[1]];
         let wanted = wanted.iter().try_fold(1usize, |all, &d| all.checked_mul(d)).unwrap_or(usize::MAX);
-        self.expect_len("weights of a convolution", weight.len(), wanted);
-        let bias = bias.map_or_else(|| vec![0.0; conv.out_channels.min(weight.len())], <[f32]>::to_vec);
+        let source: Source = weight.into();
+        self.expect_len("weights of a convolution", source.len(), wanted);
+        let bias = bias.map_or_else(|| vec![0.0; conv.out_channels.min(source.len())], <[f32]>::to_vec);
         self.expect_len("bias of a convolution", bias.len(), conv.out_channels);
-        let weight = weight.to_vec();
-        self.push(Node::Conv(Conv {
-            x: x.0,
-            conv,
-            weight,
-            bias,
-            residual: None,
-            activation: Activation::None,
-        }))
+        let weight = Weight { source, scale: None, bias };
+        self.push(Node::Conv(Conv { x: x.0, conv, weight, residual: None, activation: Activation::None }))
     }
 
     /// Per channel `scale · x + shift`: a batch normalisation by its running statistics.
@@ -218,11 +288,18 @@ impl Builder {
 
     /// Fully connected layer of all values of a picture in the order channel, row, column; weights
     /// `[outputs, values]`. Gives `[batch, outputs, 1, 1]`.
-    pub fn linear(&mut self, x: Value, outputs: usize, weight: &[f32], bias: Option<&[f32]>) -> Value {
-        let bias = bias.map_or_else(|| vec![0.0; outputs.min(weight.len())], <[f32]>::to_vec);
+    pub fn linear(
+        &mut self,
+        x: Value,
+        outputs: usize,
+        weight: impl Into<Source>,
+        bias: Option<&[f32]>,
+    ) -> Value {
+        let source: Source = weight.into();
+        let bias = bias.map_or_else(|| vec![0.0; outputs.min(source.len())], <[f32]>::to_vec);
         self.expect_len("bias of a dense layer", bias.len(), outputs);
-        let weight = weight.to_vec();
-        self.push(Node::Linear(Linear { x: x.0, outputs, weight, bias, activation: Activation::None }))
+        let weight = Weight { source, scale: None, bias };
+        self.push(Node::Linear(Linear { x: x.0, outputs, weight, activation: Activation::None }))
     }
 
     /// Sum of two values of one shape.

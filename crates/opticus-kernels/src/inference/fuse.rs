@@ -1,6 +1,6 @@
 //! Operations that become a part of the convolution or dense layer before them.
 
-use super::builder::{Conv, Node, Value};
+use super::builder::{Conv, Node, Source, Value};
 use crate::{Activation, Conv2d};
 
 /// A network whose remaining nodes are those that its outputs need.
@@ -37,11 +37,14 @@ fn spread_groups(node: &mut Node) {
         return;
     }
     let (group, rows) = (in_channels / groups * taps, out_channels / groups);
-    let mut spread = vec![0.0; out_channels * in_channels * taps];
-    for (row, filter) in weight.chunks_exact(group).enumerate() {
-        spread[row * in_channels * taps + row / rows * group..][..group].copy_from_slice(filter);
-    }
-    *weight = spread;
+    let source = weight.source.clone();
+    weight.source = Source::new(out_channels * in_channels * taps, move || {
+        let mut spread = vec![0.0; out_channels * in_channels * taps];
+        for (row, filter) in source.values().chunks_exact(group).enumerate() {
+            spread[row * in_channels * taps + row / rows * group..][..group].copy_from_slice(filter);
+        }
+        spread
+    });
     conv.groups = 1;
 }
 
@@ -80,23 +83,16 @@ impl Network {
         match &self.nodes[at] {
             Node::Affine { x, scale, shift } if single(*x) => {
                 let (x, scale, shift) = (*x, scale.clone(), shift.clone());
-                let (weight, bias) = match &mut self.nodes[x] {
+                match &mut self.nodes[x] {
                     Node::Conv(conv) if conv.plain() && conv.conv.out_channels == scale.len() => {
-                        (&mut conv.weight, &mut conv.bias)
+                        conv.weight.fold(&scale, &shift);
                     }
                     Node::Linear(linear)
                         if linear.activation == Activation::None && linear.outputs == scale.len() =>
                     {
-                        (&mut linear.weight, &mut linear.bias)
+                        linear.weight.fold(&scale, &shift);
                     }
                     _ => return,
-                };
-                let row = weight.len() / scale.len().max(1);
-                for (weights, scale) in weight.chunks_exact_mut(row.max(1)).zip(&scale) {
-                    weights.iter_mut().for_each(|w| *w *= scale);
-                }
-                for ((bias, scale), shift) in bias.iter_mut().zip(&scale).zip(&shift) {
-                    *bias = *bias * scale + shift;
                 }
                 self.replace(at, x);
             }

@@ -10,7 +10,7 @@
 //! use opticus_kernels::{Conv2d, Function};
 //!
 //! let (mut net, x) = Builder::new(3);
-//! let y = net.conv(x, Conv2d { padding: [1, 1], ..Conv2d::new(3, 8, [3, 3]) }, &[0.1; 8 * 3 * 9], None);
+//! let y = net.conv(x, Conv2d { padding: [1, 1], ..Conv2d::new(3, 8, [3, 3]) }, vec![0.1; 8 * 3 * 9], None);
 //! let y = net.affine(y, &[2.0; 8], &[1.0; 8]);
 //! let y = net.apply(y, Function::Relu);
 //! let program = net.finish(&[y])?;
@@ -37,7 +37,7 @@ mod tests;
 pub(crate) mod tile;
 mod winograd;
 
-pub use builder::{Builder, Value};
+pub use builder::{Builder, Source, Value};
 pub use shapes::ProgramError;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

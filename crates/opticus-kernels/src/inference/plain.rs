@@ -32,11 +32,12 @@ fn one(
     let plane = height * width;
     match node {
         Node::Input(_) => input.to_vec(),
-        Node::Conv(Conv { x, conv, weight, bias, residual, activation }) => {
+        Node::Conv(Conv { x, conv, weight, residual, activation }) => {
             let mut y = zeros();
             // Shapes were checked.
             if let Ok(checked) = conv.check(shapes[*x]) {
-                conv2d(&checked, &values[*x], weight, Some(bias), Activation::None, &mut y);
+                let bias = Some(&weight.bias[..]);
+                conv2d(&checked, &values[*x], &weight.values(), bias, Activation::None, &mut y);
             }
             if let Some(residual) = residual {
                 y.iter_mut().zip(&values[*residual]).for_each(|(y, r)| *y += r);
@@ -76,11 +77,13 @@ fn one(
             adaptive_avg_pool2d([h, w], *size, &values[*x], &mut y);
             y
         }
-        Node::Linear(Linear { x, outputs, weight, bias, activation }) => {
+        Node::Linear(Linear { x, outputs, weight, activation }) => {
+            let bias = &weight.bias;
+            let weight = weight.values();
             let mut y = zeros();
             let inputs = weight.len() / (*outputs).max(1);
             let x = Matrix::new(&values[*x], shape[0], inputs);
-            let w = Matrix::new(weight, *outputs, inputs);
+            let w = Matrix::new(&weight, *outputs, inputs);
             gemm(x, w.transpose(), Some(bias), Activation::None, &mut y);
             then(*activation, y)
         }

@@ -268,10 +268,10 @@ impl Planner<'_> {
         match &self.network.nodes[index] {
             Node::Input(_) => vec![Box::new(Import { map: out })],
             Node::Conv(node) => self.convolution(index, node, weights, level),
-            Node::Linear(Linear { x, weight, bias, activation, .. }) => {
+            Node::Linear(Linear { x, weight, activation, .. }) => {
                 let (segments, order) = Dense::segments(&map(*x));
                 let packed = weights.get(index, Form::Picture { size: map(*x).size }, || {
-                    Packed::windows(level, weight, bias, &order)
+                    Packed::windows(level, &weight.values(), &weight.bias, &order)
                 });
                 vec![Box::new(Dense { input: map(*x), out, packed, segments, activation: *activation })]
             }
@@ -321,17 +321,19 @@ impl Planner<'_> {
     }
 
     fn convolution(&self, index: usize, node: &Conv, weights: &Weights, level: Level) -> Vec<Box<dyn Step>> {
-        let Conv { x, conv, weight, bias, residual, activation } = node;
+        let Conv { x, conv, weight, residual, activation } = node;
         let (input, out, residual) =
             (self.maps[*x], self.maps[index], residual.map(|value| self.maps[value]));
         let activation = *activation;
         match self.ways[index] {
             Some(Way::Depthwise) => {
-                let packed = weights.get(index, Form::Depthwise, || Packed::depthwise(weight, bias));
+                let packed =
+                    weights.get(index, Form::Depthwise, || Packed::depthwise(&weight.values(), &weight.bias));
                 vec![Box::new(Depthwise { input, out, residual, packed, conv: *conv, activation })]
             }
             Some(Way::Winograd) => {
-                let packed = weights.get(index, Form::Winograd, || Packed::winograd(level, weight, bias));
+                let packed = weights
+                    .get(index, Form::Winograd, || Packed::winograd(level, &weight.values(), &weight.bias));
                 let job = winograd::Job { input, out, residual, packed, padding: conv.padding, activation };
                 vec![Box::new(Winograd::new(job, level))]
             }
@@ -339,14 +341,14 @@ impl Planner<'_> {
                 // One pixel of a window of one picture: other taps are in the padding, which there is none of.
                 let (segments, order) = direct::windows(conv, &input);
                 let packed = weights.get(index, Form::Windows { lanes: input.lanes }, || {
-                    Packed::windows(level, weight, bias, &order)
+                    Packed::windows(level, &weight.values(), &weight.bias, &order)
                 });
                 vec![Box::new(Dense { input, out, packed, segments, activation })]
             }
             _ => {
                 let (segments, order) = direct::windows(conv, &input);
                 let packed = weights.get(index, Form::Windows { lanes: input.lanes }, || {
-                    Packed::windows(level, weight, bias, &order)
+                    Packed::windows(level, &weight.values(), &weight.bias, &order)
                 });
                 let job = direct::Job { input, out, residual, packed, conv: *conv, activation };
                 vec![Box::new(Direct::new(job, segments, level))]

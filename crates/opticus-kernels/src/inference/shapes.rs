@@ -88,10 +88,10 @@ fn one(node: &Node, input: [usize; 4], shapes: &[[usize; 4]]) -> Result<[usize; 
         Node::Linear(node) => {
             let [n, c, h, w] = shapes[node.x];
             match (c * h * w).checked_mul(node.outputs) {
-                Some(wanted) if wanted == node.weight.len() => Ok([n, node.outputs, 1, 1]),
+                Some(wanted) if wanted == node.weight.source.len() => Ok([n, node.outputs, 1, 1]),
                 _ => Err(format!(
                     "a dense layer of {} weights for {} outputs gets {} values",
-                    node.weight.len(),
+                    node.weight.source.len(),
                     node.outputs,
                     c * h * w
                 )),

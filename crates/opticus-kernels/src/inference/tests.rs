@@ -45,7 +45,7 @@ impl Net {
         let inputs = conv.in_channels / conv.groups * conv.kernel[0] * conv.kernel[1];
         let weight = self.numbers.weights(conv.out_channels, inputs);
         let bias = self.numbers.take(conv.out_channels);
-        self.builder.conv(x, conv, &weight, Some(&bias))
+        self.builder.conv(x, conv, weight, Some(&bias))
     }
 
     fn norm(&mut self, x: Value, channels: usize) -> Value {
@@ -233,10 +233,10 @@ fn a_residual_network_with_branches_joins_and_weighed_channels() {
         let shapes = shapes::of(net.builder.nodes(), [1, channels, plane[0], plane[1]]).unwrap();
         let inputs: usize = shapes[sum.0].iter().product();
         let (weight, bias) = (net.numbers.weights(30, inputs), net.numbers.take(30));
-        let hidden = net.builder.linear(sum, 30, &weight, Some(&bias));
+        let hidden = net.builder.linear(sum, 30, weight, Some(&bias));
         let hidden = net.builder.apply(hidden, Function::Tanh);
         let weight = net.numbers.weights(10, 30);
-        let logits = net.builder.linear(hidden, 10, &weight, None);
+        let logits = net.builder.linear(hidden, 10, weight, None);
         let logits = net.builder.apply(logits, Function::Relu);
         // A coarse map at the size of a finer one, and unit vectors.
         let fine = net.builder.nearest(block, x);
@@ -283,7 +283,7 @@ fn many_threads_may_run_one_program() {
 #[test]
 fn what_cannot_work_is_refused_with_the_operation_named() {
     let (mut net, x) = Builder::new(3);
-    let y = net.conv(x, Conv2d::new(3, 8, [3, 3]), &[0.0; 8 * 3 * 9], None);
+    let y = net.conv(x, Conv2d::new(3, 8, [3, 3]), vec![0.0; 8 * 3 * 9], None);
     let program = net.finish(&[y]).unwrap();
     let error = program.run(&[0.0; 3 * 2 * 2], [1, 3, 2, 2]).unwrap_err().to_string();
     assert!(error.contains("operation 1") && error.contains("larger than the padded input"), "{error}");
@@ -294,7 +294,7 @@ fn what_cannot_work_is_refused_with_the_operation_named() {
     assert_eq!(program.run(&[], [0, 3, 4, 4]).unwrap()[0].shape, [0, 8, 2, 2]);
 
     let (mut net, x) = Builder::new(3);
-    let y = net.conv(x, Conv2d::new(3, 8, [3, 3]), &[0.0; 5], None);
+    let y = net.conv(x, Conv2d::new(3, 8, [3, 3]), vec![0.0; 5], None);
     let error = net.finish(&[y]).unwrap_err().to_string();
     assert!(error.contains("5 values") && error.contains("216"), "{error}");
 }
