@@ -6,5 +6,5 @@
 mod faster_rcnn;
 mod fpn;
 
-pub use faster_rcnn::{FasterRcnn, FasterRcnnConfig, Heads, Rpn};
+pub use faster_rcnn::{FasterRcnn, FasterRcnnConfig, Heads, REGION, Rpn};
 pub use fpn::Fpn;

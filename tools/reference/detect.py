@@ -1,0 +1,113 @@
+#!/usr/bin/env python3
+"""Makes tests/golden/detect.json: torchvision's anchors, codes, matches, and what a whole Faster R-CNN detects.
+
+Weights and the picture come from the formula of `nets.py`, on both sides. Networks compute in float64.
+
+    python tools/reference/detect.py
+
+Made with Python 3.11, torch 2.15.0, torchvision 0.29.2, numpy 2.4.6.
+"""
+import json
+import pathlib
+
+import torch
+import torchvision
+from torchvision.models.detection import _utils, anchor_utils
+from torchvision.models.detection.image_list import ImageList
+
+from nets import fill, values
+
+CALM = 0.25
+OUT = pathlib.Path(__file__).resolve().parents[2] / "tests" / "golden" / "detect.json"
+
+
+def rounded(t, digits=9):
+    return [float(f"{v:.{digits}g}") for v in t.detach().flatten().tolist()]
+
+
+def anchors():
+    sizes, ratios = ((32,), (64, 100), (512,)), (0.5, 1.0, 2.0)
+    maps = [(5, 7), (3, 4), (1, 2)]
+    generator = anchor_utils.AnchorGenerator(sizes, (ratios,) * 3)
+    made = generator(ImageList(torch.zeros(1, 3, 96, 128), [(96, 128)]), [torch.zeros(1, 1, *m) for m in maps])
+    return {"sizes": sizes, "ratios": ratios, "input": [96, 128], "maps": maps, "anchors": rounded(made[0])}
+
+
+def defaults(**options):
+    maps = [(3, 4), (2, 2), (1, 1)]
+    generator = anchor_utils.DefaultBoxGenerator([[2], [2, 3], []], **options)
+    made = generator(ImageList(torch.zeros(1, 3, 90, 120), [(90, 120)]), [torch.zeros(1, 1, *m) for m in maps])
+    return {"maps": maps, "input": [90, 120], "boxes": rounded(made[0], 7), **options}
+
+
+def boxes(name, count, side):
+    u = torch.from_numpy(values(name, 4 * count)).double().reshape(-1, 4)
+    corner = (u[:, :2] + 1) / 2 * side * 0.7
+    return torch.cat([corner, corner + 2 + (u[:, 2:] + 1) / 2 * side * 0.5], 1)
+
+
+def codes():
+    target, reference = boxes("target", 6, 100), boxes("reference", 6, 100)
+    coder = _utils.BoxCoder((10.0, 10.0, 5.0, 5.0))
+    code = torch.from_numpy(values("code", 24)).double().reshape(-1, 4) * 40
+    return {
+        "encoded": rounded(coder.encode_single(target, reference)),
+        "decoded": rounded(coder.decode_single(code, reference)),
+    }
+
+
+def matches():
+    truth, candidates = boxes("truth", 5, 60), boxes("candidates", 200, 60)
+    iou = torchvision.ops.box_iou(truth, candidates)
+    return {
+        "proposals": _utils.Matcher(0.7, 0.3, True)(iou).tolist(),
+        "heads": _utils.Matcher(0.5, 0.5, False)(iou).tolist(),
+        "ssd": _utils.SSDMatcher(0.5)(iou).tolist(),
+    }
+
+
+def picture(height, width):
+    return torch.from_numpy(values("picture", 3 * height * width)).double().reshape(3, height, width) / 2 + 0.5
+
+
+def faster_rcnn(build, classes, size, keep):
+    shorter, longer = keep["min_size"], keep["max_size"]
+    net = build(weights=None, weights_backbone=None, num_classes=classes + 1, **keep)
+    fill(net, {"name": "resnet"})
+    with torch.no_grad():
+        # The formula's weights are large: as they are, PyTorch's own float32 is 1.5e-4 off its float64 in the
+        # scores, and 0.05 px in the boxes.
+        for head in (net.rpn.head.bbox_pred, net.roi_heads.box_predictor.cls_score, net.roi_heads.box_predictor.bbox_pred):
+            head.weight.mul_(CALM)
+    with torch.no_grad():
+        # Anchors and sizes are made in the type of the maps.
+        found = net.double().eval()([picture(*size)])[0]
+    return {
+        "classes": classes,
+        "size": size,
+        "shorter": shorter,
+        "longer": longer,
+        "parameters": sum(p.numel() for p in net.parameters()),
+        "boxes": rounded(found["boxes"]),
+        "labels": found["labels"].tolist(),
+        "scores": rounded(found["scores"]),
+    }
+
+
+if __name__ == "__main__":
+    torch.manual_seed(0)
+    keep = {"min_size": 160, "max_size": 250, "box_detections_per_img": 30}
+    OUT.write_text(
+        json.dumps(
+            {
+                "anchors": anchors(),
+                "defaults": [defaults(), defaults(min_ratio=0.2, max_ratio=0.95), defaults(steps=[32, 64, 100])],
+                "codes": codes(),
+                "matches": matches(),
+                "resnet50_fpn": faster_rcnn(
+                    torchvision.models.detection.fasterrcnn_resnet50_fpn, 5, (97, 141), keep
+                ),
+            }
+        )
+        + "\n"
+    )
