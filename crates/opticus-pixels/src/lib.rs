@@ -6,7 +6,9 @@ pub mod draw;
 pub mod geometry;
 pub mod image;
 pub mod preprocess;
+pub mod propose;
 pub mod resize;
+pub mod segment;
 pub mod suppress;
 
 pub use geometry::{Box2d, Size};

@@ -7,6 +7,7 @@ use opticus_pixels::{Box2d, Image8};
 
 /// A photo and what is on it. VOC counts pixels from 1 and includes the last one.
 pub struct Photo {
+    #[allow(dead_code, reason = "each test that shares this file reads what it needs")]
     pub name: String,
     pub image: Image8,
     pub objects: Vec<(String, Box2d)>,
