@@ -3,6 +3,7 @@
 mod bench;
 mod classify;
 mod data;
+mod detect;
 mod doctor;
 mod inputs;
 mod interrupt;
@@ -56,6 +57,9 @@ enum Job {
     /// Pictures to labels: train, measure, predict, explain.
     #[command(subcommand)]
     Classify(classify::Verb),
+    /// Pictures to boxes: score what was found.
+    #[command(subcommand)]
+    Detect(detect::Verb),
     /// Look at, convert and synthesise data sets.
     #[command(subcommand)]
     Data(data::DataArgs),
@@ -100,6 +104,7 @@ fn run(cli: Cli) -> Result<(), Error> {
     }
     match cli.job {
         Job::Classify(verb) => classify::run(verb, &global),
+        Job::Detect(verb) => detect::run(verb, &global),
         Job::Data(args) => data::run(args, global.json),
         Job::Model(verb) => model::run(verb, &global),
         Job::Tour(args) => tour::run(&args, &global),

@@ -5,6 +5,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use super::{bench, classify, doctor, model};
 use crate::classify::metrics::ClassifyScores;
 use crate::data::{convert, inspect, synth};
+use crate::detect::metrics::DetectScores;
 
 /// One schema a kind of document, by the name of its file: the command's words joined by dashes.
 pub fn schemas() -> Vec<(&'static str, Schema)> {
@@ -20,6 +21,7 @@ pub fn schemas() -> Vec<(&'static str, Schema)> {
         ("data-convert", of::<convert::Converted>()),
         ("data-inspect", of::<inspect::Inspection>()),
         ("data-make", of::<synth::Written>()),
+        ("detect-score", of::<DetectScores>()),
         ("doctor", of::<doctor::Diagnosis>()),
         ("model-info", of::<model::Info>()),
     ]

@@ -11,7 +11,7 @@ use super::dataset::{Dataset, Item, Labelled, Skipped, Source};
 use super::{cifar, csv, folder, idx};
 use crate::error::{Error, Result};
 
-/// The kinds of classification data sets on disk.
+/// The kinds of data sets on disk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Format {
@@ -26,13 +26,27 @@ pub enum Format {
     Cifar,
     /// A table of path and label. See [`super::csv`].
     Csv,
+    /// Boxes in COCO's JSON. See [`super::detection`].
+    Coco,
+    /// Boxes in Pascal VOC's XML.
+    Voc,
+    /// Boxes in YOLO's text files.
+    Yolo,
+}
+
+impl Format {
+    /// Whether data sets of this kind have boxes rather than one label a picture.
+    pub fn has_boxes(self) -> bool {
+        matches!(self, Self::Coco | Self::Voc | Self::Yolo)
+    }
 }
 
 impl FromStr for Format {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        one_of(text, &[Self::Auto, Self::Folder, Self::Idx, Self::Cifar, Self::Csv])
+        use Format::{Auto, Cifar, Coco, Csv, Folder, Idx, Voc, Yolo};
+        one_of(text, &[Auto, Folder, Idx, Cifar, Csv, Coco, Voc, Yolo])
     }
 }
 
@@ -53,6 +67,9 @@ impl fmt::Display for Format {
             Self::Idx => "idx",
             Self::Cifar => "cifar",
             Self::Csv => "csv",
+            Self::Coco => "coco",
+            Self::Voc => "voc",
+            Self::Yolo => "yolo",
         })
     }
 }
@@ -266,6 +283,11 @@ impl Found {
     /// Recognises the kind, or checks that the forced one is there.
     pub(super) fn at(path: &Path, format: Format) -> Result<Self> {
         let metadata = std::fs::metadata(path).map_err(|e| Error::io("open the data set", path, e))?;
+        if format.has_boxes() {
+            return Err(Error::Config(format!(
+                "--format {format} is of pictures with boxes, which are no classes"
+            )));
+        }
         if !metadata.is_dir() {
             return match format {
                 Format::Csv => Ok(Self::Table(path.to_path_buf())),
@@ -282,7 +304,7 @@ impl Found {
         let tables: Vec<&PathBuf> = listing.files.iter().filter(|f| is_table(f)).collect();
         let missing = |what: &str| Error::Input(format!("{} has no {what}", path.display()));
         match format {
-            Format::Folder => Ok(Self::Folder),
+            Format::Folder | Format::Coco | Format::Voc | Format::Yolo => Ok(Self::Folder),
             Format::Idx if pairs.is_empty() => {
                 Err(missing("file …images-idx3-ubyte or …images-idx3-ubyte.gz"))
             }

@@ -106,7 +106,7 @@ pub fn sample(matches: &[Match], count: usize, share: f64, rng: &mut impl Rng) -
 fn choose(mut numbers: Vec<usize>, count: usize, rng: &mut impl Rng) -> Vec<usize> {
     let count = count.min(numbers.len());
     for i in 0..count {
-        let j = i + (u64::from(rng.next_u32()) * (numbers.len() - i) as u64 >> 32) as usize;
+        let j = i + ((u64::from(rng.next_u32()) * (numbers.len() - i) as u64) >> 32) as usize;
         numbers.swap(i, j);
     }
     numbers.truncate(count);

@@ -4,5 +4,6 @@ pub mod anchors;
 pub mod coder;
 pub mod matcher;
 pub mod metrics;
+pub mod score;
 pub mod transform;
 pub mod two_stage;

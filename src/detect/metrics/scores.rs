@@ -267,3 +267,47 @@ impl DetectScores {
         ]
     }
 }
+
+impl fmt::Display for DetectScores {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let figure = |value: Option<f64>| value.map_or("     -".into(), |v| format!("{v:6.4}"));
+        let iou: Vec<String> = self.iou.iter().map(|t| format!("{}", (t * 1e4).round() / 1e4)).collect();
+        let iou = match iou.as_slice() {
+            [first, .., last] if iou.len() > 4 => format!("{first} to {last}"),
+            few => few.join(", "),
+        };
+        let style = match self.style {
+            Style::Coco => "COCO",
+            Style::Voc07 => "VOC 2007, 11 points",
+            Style::Voc10 => "VOC 2010, whole area",
+        };
+        writeln!(
+            f,
+            "{style}, IoU {iou}: {} pictures, {} objects, {} detections\n",
+            self.images, self.objects, self.detections
+        )?;
+        let shown = if self.style == Style::Coco { 12 } else { 3 };
+        for row in self.figures()[..shown].chunks(3) {
+            let cells: Vec<String> = row.iter().map(|(name, v)| format!("{name:9} {}", figure(*v))).collect();
+            writeln!(f, "  {}", cells.join("   "))?;
+        }
+        let width = self.per_class.iter().map(|c| c.label.chars().count()).max().unwrap_or(0).clamp(5, 32);
+        writeln!(f, "\n  {:width$}      AP    AP50  objects  detections   best F1  at score", "class")?;
+        for class in &self.per_class {
+            let label: String = class.label.chars().take(width).collect();
+            write!(
+                f,
+                "  {label:width$}  {}  {}  {:7}  {:10}",
+                figure(class.ap),
+                figure(class.ap50),
+                class.objects,
+                class.detections
+            )?;
+            match class.best_f1 {
+                Some(best) => writeln!(f, "   {:7.4}  {:8.4}", best.f1, best.score)?,
+                None => writeln!(f, "         -         -")?,
+            }
+        }
+        Ok(())
+    }
+}

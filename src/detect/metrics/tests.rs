@@ -148,3 +148,76 @@ fn inclusive_corners_add_a_pixel() {
         assert_eq!(voc(1, &objects, &detections, &options).mean[0], Some(ap), "{corners:?}");
     }
 }
+
+mod published {
+    //! Figures that the reference tools give for public data.
+    use std::path::PathBuf;
+
+    use super::super::*;
+    use crate::detect::score::{ScoreFiles, read};
+
+    fn shared(within: &str) -> Option<PathBuf> {
+        let beside = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/data"));
+        let root = std::env::var_os("OPTICUS_SHARED_DATA").map_or(beside, PathBuf::from);
+        let path = root.join("deteval").join(within);
+        if !path.exists() {
+            eprintln!("skipped: {} is not there", path.display());
+            return None;
+        }
+        Some(path)
+    }
+
+    #[test]
+    fn coco_fake_boxes_score_as_pycocotools_says() {
+        let Some(folder) = shared("coco_fake100") else { return };
+        let expected: serde_json::Value =
+            serde_json::from_str(&std::fs::read_to_string(folder.join("EXPECTED.json")).unwrap()).unwrap();
+        let (truth, found) = (
+            folder.join("instances_val2014_100.json"),
+            folder.join("instances_val2014_fakebbox100_results.json"),
+        );
+        let files = read(&truth, &found, &ScoreFiles::default()).unwrap();
+        let scores = DetectScores::of(Style::Coco, &files.classes, files.images, &files.truth, &files.found);
+        assert_eq!((scores.images, scores.per_class.len()), (100, 80));
+        for (i, (name, value)) in scores.figures().into_iter().enumerate() {
+            let published = expected["bbox"][i].as_f64().unwrap();
+            // Published with six decimals.
+            assert!((value.unwrap() - published).abs() < 5.1e-7, "{name}: {value:?} for {published}");
+        }
+        // pycocotools 2.0.11 with all digits; see tools/reference/detection_scores.py.
+        let golden: serde_json::Value = serde_json::from_str(include_str!("goldens.json")).unwrap();
+        for (i, (name, value)) in scores.figures().into_iter().enumerate() {
+            let exact = golden["coco_fake100"][i].as_f64().unwrap();
+            assert!((value.unwrap() - exact).abs() < 1e-12, "{name}: {value:?} for {exact}");
+        }
+    }
+
+    #[test]
+    fn voc_style_cases_score_as_published() {
+        let Some(expected) = shared("VOC_STYLE_EXPECTED.json") else { return };
+        let expected: serde_json::Value =
+            serde_json::from_str(&std::fs::read_to_string(expected).unwrap()).unwrap();
+        let score = |truth: &str, found: &str, area, iou: Vec<f64>| {
+            let (truth, found) = (shared(truth).unwrap(), shared(found).unwrap());
+            let files = read(&truth, &found, &ScoreFiles::default()).unwrap();
+            assert!(files.plain_text);
+            let options = VocOptions { iou, area, corners: Corners::Inclusive };
+            voc(files.classes.len(), &files.truth, &files.found, &options).mean
+        };
+        let padilla = &expected["padilla (groundtruths vs detections, IoU 0.3)"];
+        for (area, name) in [(Area::All, "all_point_AP"), (Area::ElevenPoint, "eleven_point_AP")] {
+            let ap = score("padilla/groundtruths", "padilla/detections", area, vec![0.3])[0].unwrap();
+            // Published as the sum of products of four digits each: 1*0.0666 + 0.6666*0.0667 + …. The tool itself
+            // gives 24.57 % for it, and the other case has the same boxes.
+            let published = padilla[name].as_f64().unwrap();
+            assert!((ap - published).abs() < 1e-4, "{name}: {ap}");
+            assert!(area != Area::All || (ap * 100.0 - 24.57).abs() < 0.005, "{ap}");
+            let case = &expected["rodm_test_case_1"];
+            let iou: Vec<f64> = case["iou"].as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect();
+            let aps = score("rodm_test_case_1/gts", "rodm_test_case_1/dets", area, iou);
+            for (ap, published) in aps.into_iter().zip(case[name].as_array().unwrap()) {
+                assert!((ap.unwrap() - published.as_f64().unwrap()).abs() < 1e-10, "{name}: {ap:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! Pictures with boxes: COCO's JSON, Pascal VOC's XML, YOLO's text; read, checked, written, converted.
+//!
+//! All become [`Annotated`]: boxes in continuous pixels of the upright picture, classes as indices from 0. What a
+//! format adds of its own (masks, pose, truncation) is carried along as text and written again where the target has
+//! a place for it. What is wrong with an annotation is a [`Fault`] that names its place; by
+//! [`OpenOptions::on_bad_boxes`] it is left out and counted, or refused.
+
+mod annotated;
+pub mod coco;
+mod fault;
+mod gather;
+mod open;
+pub mod text;
+pub mod voc;
+pub mod yolo;
+
+pub use annotated::{Annotated, Annotation, Picture};
+pub use fault::{Fault, FaultKind, Faults};
+pub use open::{Listing, OpenOptions, Splits, open, read, recognise};
