@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 
 use super::output;
 use crate::data::convert::{self, Target};
+use crate::data::detection;
 use crate::data::inspect::{InspectOptions, inspect};
 use crate::data::synth::{self, Fractions, Shapes, Task};
 use crate::data::{self, Format, OnBad, OpenOptions};
@@ -32,7 +33,7 @@ pub struct InspectArgs {
     /// The same, as the other commands have it.
     #[arg(long, value_name = "PATH")]
     data: Option<PathBuf>,
-    /// Kind of data set: auto, folder, idx, cifar or csv.
+    /// Kind of data set: auto; folder, idx, cifar or csv; with boxes coco, voc or yolo.
     #[arg(long, value_name = "KIND", default_value_t)]
     format: Format,
     /// Look for exact duplicates only.
@@ -79,10 +80,10 @@ pub struct ConvertArgs {
     /// Data set to convert.
     #[arg(long, value_name = "PATH")]
     data: PathBuf,
-    /// Its kind: auto, folder, idx, cifar or csv.
+    /// Its kind: auto; folder, idx, cifar or csv; with boxes coco, voc or yolo.
     #[arg(long, value_name = "KIND", default_value_t)]
     format: Format,
-    /// What to write: folder, csv or idx.
+    /// What to write: folder, csv or idx; with boxes coco, voc or yolo.
     #[arg(long, value_name = "KIND")]
     to: Target,
     /// Folder to write into; new or empty.
@@ -91,6 +92,15 @@ pub struct ConvertArgs {
     /// What to do about pictures that cannot be read: error or skip.
     #[arg(long, default_value_t)]
     on_bad: OnBad,
+    /// What to do about boxes that nothing can be learnt from: error or skip.
+    #[arg(long, value_name = "WHAT", default_value_t = OnBad::Skip)]
+    on_bad_boxes: OnBad,
+    /// Set this fraction of the pictures aside as the validation part, where there is none and there are boxes.
+    #[arg(long, value_name = "F")]
+    val_split: Option<f64>,
+    /// Another seed sets other pictures aside.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
 }
 
 /// Runs one verb.
@@ -126,6 +136,12 @@ fn run_shapes(args: ShapesArgs, json: bool) -> Result<()> {
 }
 
 fn run_convert(args: ConvertArgs, json: bool) -> Result<()> {
+    if args.to.has_boxes() {
+        return convert_boxes(&args, json);
+    }
+    if args.val_split.is_some() {
+        return Err(Error::Config("--val-split is for pictures with boxes: --to coco, voc or yolo".into()));
+    }
     let options = OpenOptions { on_bad: args.on_bad, ..OpenOptions::default() };
     let splits = data::open(&args.data, args.format, &options)?;
     let converted = convert::convert(&splits, args.to, &args.out)?;
@@ -137,4 +153,28 @@ fn run_convert(args: ConvertArgs, json: bool) -> Result<()> {
     }
     let parts: Vec<String> = converted.parts.iter().map(|(split, n)| format!("{n} {split}")).collect();
     output::line(&format!("{} pictures in {}", parts.join(", "), args.out.display()))
+}
+
+fn convert_boxes(args: &ConvertArgs, json: bool) -> Result<()> {
+    let options = detection::OpenOptions {
+        on_bad: args.on_bad,
+        on_bad_boxes: args.on_bad_boxes,
+        keep: detection::coco::Keep::Everything,
+        ..detection::OpenOptions::default()
+    };
+    let mut splits = detection::open(&args.data, args.format, &options)?;
+    if let Some(fraction) = args.val_split {
+        splits = splits.with_validation(fraction, args.seed)?;
+    }
+    let converted = detection::convert(&splits, args.to, &args.out)?;
+    splits.notes.iter().for_each(|note| eprintln!("note: {note}"));
+    if splits.faults.total() > 0 {
+        eprintln!("left out: {}", splits.faults.summary());
+    }
+    if json {
+        return output::json(&converted);
+    }
+    let parts: Vec<String> = converted.parts.iter().map(|(split, n)| format!("{n} {split}")).collect();
+    let boxes = converted.boxes.unwrap_or_default();
+    output::line(&format!("{} pictures with {boxes} boxes in {}", parts.join(", "), args.out.display()))
 }

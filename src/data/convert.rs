@@ -25,6 +25,19 @@ pub enum Target {
     Csv,
     /// MNIST's files, packed, and `classes.txt`; for grey pictures of one size and at most 256 classes.
     Idx,
+    /// Boxes: COCO's JSON, pictures in `images/<part>`.
+    Coco,
+    /// Boxes: Pascal VOC's XML, pictures in `JPEGImages`.
+    Voc,
+    /// Boxes: YOLO's text files and `data.yaml`.
+    Yolo,
+}
+
+impl Target {
+    /// Whether it holds boxes rather than one label a picture.
+    pub fn has_boxes(self) -> bool {
+        matches!(self, Self::Coco | Self::Voc | Self::Yolo)
+    }
 }
 
 impl fmt::Display for Target {
@@ -33,6 +46,9 @@ impl fmt::Display for Target {
             Self::Folder => "folder",
             Self::Csv => "csv",
             Self::Idx => "idx",
+            Self::Coco => "coco",
+            Self::Voc => "voc",
+            Self::Yolo => "yolo",
         })
     }
 }
@@ -41,7 +57,7 @@ impl FromStr for Target {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        one_of(text, &[Self::Folder, Self::Csv, Self::Idx])
+        one_of(text, &[Self::Folder, Self::Csv, Self::Idx, Self::Coco, Self::Voc, Self::Yolo])
     }
 }
 
@@ -54,6 +70,9 @@ pub struct Converted {
     pub parts: Vec<(Split, usize)>,
     /// Names of the classes.
     pub classes: Vec<String>,
+    /// Boxes, if they are what was converted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub boxes: Option<usize>,
 }
 
 /// Writes a data set into `out`, which must be new or empty. Picture files are copied as they are; pictures
@@ -62,21 +81,31 @@ pub struct Converted {
 /// # Errors
 /// [`Error::Config`] if `out` holds something or the pictures do not fit the target; [`Error::Io`].
 pub fn convert(splits: &Splits, target: Target, out: &Path) -> Result<Converted> {
-    create_folder(out)?;
-    if std::fs::read_dir(out).map_err(|e| Error::io("list the folder", out, e))?.next().is_some() {
-        return Err(Error::Config(format!("{} is not empty; choose another --out", out.display())));
-    }
+    make_empty(out)?;
     let parts: Vec<(Split, &Labelled)> = splits.parts().collect();
     match target {
         Target::Folder => to_folders(&parts, out)?,
         Target::Csv => to_table(&parts, out)?,
         Target::Idx => to_idx(&parts, splits.classes(), out)?,
+        Target::Coco | Target::Voc | Target::Yolo => {
+            return Err(Error::Config(format!("--to {target}: pictures with one label each have no boxes")));
+        }
     }
     Ok(Converted {
         target,
         parts: parts.iter().map(|(split, data)| (*split, data.len())).collect(),
         classes: splits.classes().to_vec(),
+        boxes: None,
     })
+}
+
+/// Makes a folder to write into, which must be new or empty.
+pub(super) fn make_empty(out: &Path) -> Result<()> {
+    create_folder(out)?;
+    if std::fs::read_dir(out).map_err(|e| Error::io("list the folder", out, e))?.next().is_some() {
+        return Err(Error::Config(format!("{} is not empty; choose another --out", out.display())));
+    }
+    Ok(())
 }
 
 fn to_folders(parts: &[(Split, &Labelled)], out: &Path) -> Result<()> {

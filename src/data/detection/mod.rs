@@ -7,13 +7,19 @@
 
 mod annotated;
 pub mod coco;
+mod convert;
 mod fault;
 mod gather;
+pub mod labelmap;
 mod open;
 pub mod text;
 pub mod voc;
 pub mod yolo;
 
 pub use annotated::{Annotated, Annotation, Picture};
+pub use convert::convert;
 pub use fault::{Fault, FaultKind, Faults};
 pub use open::{Listing, OpenOptions, Splits, open, read, recognise};
+
+#[cfg(test)]
+mod tests;

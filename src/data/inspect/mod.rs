@@ -3,6 +3,7 @@
 //! Nothing found is an error: an unreadable picture, a duplicate, a leak is what inspection is for. Every
 //! picture is read once and decoded once, in parallel; what is kept of it is a few hundred bytes.
 
+mod boxes;
 mod entries;
 mod facts;
 mod look;
@@ -18,6 +19,7 @@ use serde::Serialize;
 
 use super::open::{Format, Split};
 use crate::error::Result;
+pub use boxes::{BoxReport, ClassBoxes};
 use entries::{Entries, Entry};
 use facts::Facts;
 
@@ -205,6 +207,9 @@ pub struct Inspection {
     pub leaked_alike: usize,
     /// Groups, exact or near, with members of more than one class.
     pub conflicting_labels: Findings<DuplicateGroup>,
+    /// The boxes, if the data set has them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub boxes: Option<BoxReport>,
 }
 
 /// Looks at every picture of a data set, or of a folder of pictures without classes.
@@ -213,12 +218,17 @@ pub struct Inspection {
 /// If the path does not exist or cannot be listed, if an IDX, CIFAR or CSV file is damaged as a whole, or if
 /// there is no picture at all.
 pub fn inspect(path: &Path, format: Format, options: &InspectOptions) -> Result<Inspection> {
-    let entries = Entries::gather(path, format, &options.limits)?;
+    let listing = boxes::listing(path, format, &options.limits)?;
+    let entries = match &listing {
+        Some(listing) => boxes::entries(listing),
+        None => Entries::gather(path, format, &options.limits)?,
+    };
     let facts: Vec<Facts> =
         entries.pictures.par_iter().map(|e| Facts::of(&e.source, &options.limits)).collect();
     let mut report = count(path, &entries, &facts);
     note_faults(&mut report, &entries, &facts, options.listed);
     note_duplicates(&mut report, &entries, &facts, options);
+    report.boxes = listing.map(|listing| BoxReport::of(&listing, options.listed));
     Ok(report)
 }
 
@@ -273,6 +283,7 @@ fn count(path: &Path, entries: &Entries, facts: &[Facts]) -> Inspection {
         leaked_pictures: 0,
         leaked_alike: 0,
         conflicting_labels: Findings::default(),
+        boxes: None,
     }
 }
 

@@ -6,8 +6,8 @@ use super::{DuplicateGroup, FileNote, Findings, Inspection};
 use crate::data::open::Format;
 
 /// The most classes and the most findings of a kind that are shown; JSON has them all.
-const CLASSES: usize = 40;
-const SHOWN: usize = 6;
+pub(super) const CLASSES: usize = 40;
+pub(super) const SHOWN: usize = 6;
 
 impl fmt::Display for Inspection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -16,6 +16,9 @@ impl fmt::Display for Inspection {
             Some(Format::Idx) => "IDX files",
             Some(Format::Cifar) => "CIFAR files",
             Some(Format::Csv) => "a table",
+            Some(Format::Coco) => "COCO instances",
+            Some(Format::Voc) => "Pascal VOC",
+            Some(Format::Yolo) => "YOLO",
             _ => "pictures without classes",
         };
         writeln!(f, "{}: {kind}, {} pictures, {}", self.path, self.pictures, human_bytes(self.bytes))?;
@@ -23,9 +26,16 @@ impl fmt::Display for Inspection {
             writeln!(f, "  {} of them can be read", self.readable)?;
         }
         self.write_classes(f)?;
+        if let Some(boxes) = &self.boxes {
+            boxes.write_counts(f, &self.splits)?;
+        }
         self.write_pixels(f)?;
         writeln!(f)?;
-        self.write_findings(f)
+        let clean = match &self.boxes {
+            Some(boxes) => boxes.write_findings(f)?,
+            None => true,
+        };
+        self.write_findings(f, clean)
     }
 }
 
@@ -87,8 +97,8 @@ impl Inspection {
         writeln!(f, "  mean     {}\n  std      {}", numbers(&self.mean), numbers(&self.std))
     }
 
-    fn write_findings(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut found = false;
+    fn write_findings(&self, f: &mut fmt::Formatter<'_>, clean: bool) -> fmt::Result {
+        let mut found = !clean;
         if !self.empty_classes.is_empty() {
             found = true;
             writeln!(
@@ -180,7 +190,7 @@ fn describe(group: &DuplicateGroup) -> String {
     if group.similarity < 1.0 { format!("{text}, alike by {:.3}", group.similarity) } else { text }
 }
 
-fn more(f: &mut fmt::Formatter<'_>, count: usize, listed: usize) -> fmt::Result {
+pub(super) fn more(f: &mut fmt::Formatter<'_>, count: usize, listed: usize) -> fmt::Result {
     let shown = listed.min(SHOWN);
     if count > shown { writeln!(f, "    … and {} more", count - shown) } else { Ok(()) }
 }
