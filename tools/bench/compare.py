@@ -6,8 +6,8 @@
 
 Each side runs in a process of its own with the same number of threads; one round is one process of every side, one
 after another, so that a busy machine troubles all alike. Figures are medians over the rounds of each process's median
-step, and of the peak of its resident memory. PyTorch runs with glibc's allocator, and with jemalloc and tcmalloc where
-they are installed: the fastest is the one compared with. Opticus ships with mimalloc.
+step, and of the peak of its resident memory. PyTorch runs with glibc's allocator as it comes and told to keep its memory,
+and with jemalloc and tcmalloc where they are installed: the fastest is the one compared with. Opticus ships with mimalloc.
 
 Needs Python 3.10 and numpy, torch, torchvision, onnx and onnxruntime (written for 2.15.0, 0.29.2 and 1.32.0). Nothing else in the project needs
 this file or Python.
@@ -172,11 +172,14 @@ def child(side_name, verb, name, batch, side, threads, model):
 
 
 def allocators():
-    found = {"glibc": None}
+    """Name → what it adds to the environment."""
+    # As it comes, glibc gives large memory back at once, and the next step pays for each page anew.
+    keep = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**36), "MALLOC_TOP_PAD_": str(2**28)}
+    found = {"glibc": {}, "glibc that keeps its memory": keep}
     for name in ("jemalloc", "tcmalloc_minimal", "tcmalloc"):
         library = ctypes.util.find_library(name)
         if library:
-            found[name] = library
+            found[name] = {"LD_PRELOAD": library}
     return found
 
 
@@ -210,14 +213,13 @@ def sides_of(row, options, folder):
     """Name → (command, environment) of every side of a row."""
     _, verb, name, batch, side, _ = row
     threads = str(options.threads)
-    environment = {**os.environ, "OMP_NUM_THREADS": threads, "OMP_WAIT_POLICY": "passive"}
+    environment = {**os.environ, "OMP_NUM_THREADS": threads}
     common = ["--batch-size", str(batch), "--image-size", str(side), "--threads", threads, "--json"]
     sides = {"Opticus": ([options.opticus, "bench", verb, "--net", name, *common], environment)}
     model = str(pathlib.Path(folder) / f"{name}-{batch}-{side}.onnx")
     itself = lambda who: [sys.executable, __file__, "--child", who, verb, name, str(batch), str(side), threads, model]
-    for allocator, library in allocators().items():
-        preload = {"LD_PRELOAD": library} if library else {}
-        sides[f"PyTorch ({allocator})"] = (itself("PyTorch"), {**environment, **preload})
+    for allocator, settings in allocators().items():
+        sides[f"PyTorch ({allocator})"] = (itself("PyTorch"), {**environment, **settings})
     if verb == "infer":
         run(itself("export"), environment)
         sides["ONNX Runtime"] = (itself("ONNX Runtime"), environment)

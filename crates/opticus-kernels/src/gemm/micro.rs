@@ -106,8 +106,11 @@ unsafe fn by_rows<S: Simd>(s: S, product: &Product) {
         ($($rows:literal)*) => {
             match product.rows {
                 $(
-                    // SAFETY: forwarded.
-                    $rows if $rows <= S::MAX_ROWS => unsafe { by_cols::<S, $rows>(s, product) },
+                    // A condition of constants keeps what cannot be from being compiled at all.
+                    $rows => if const { $rows <= S::MAX_ROWS } {
+                        // SAFETY: forwarded.
+                        unsafe { by_cols::<S, $rows>(s, product) }
+                    },
                 )*
                 _ => unreachable!("a register tile has at most MAX_ROWS rows"),
             }

@@ -8,6 +8,7 @@
 // Rows and columns of register tiles are clearer by number.
 #![allow(clippy::needless_range_loop)]
 
+use super::map::BLOCK;
 use crate::Activation;
 use crate::activation::apply_all;
 use crate::simd::{Level, Simd};
@@ -112,12 +113,22 @@ pub(crate) unsafe fn sum<S: Simd>(s: S, tile: &Tile) {
                 (16, 2) => by_pixels::<S, 16, 2>(s, &part),
                 (32, 2) => by_pixels::<S, 32, 2>(s, &part),
                 (_, 2) => by_pixels::<S, 0, 2>(s, &part),
-                (16, _) => by_pixels::<S, 16, 1>(s, &part),
-                (32, _) => by_pixels::<S, 32, 1>(s, &part),
-                _ => by_pixels::<S, 0, 1>(s, &part),
+                (16, _) => one_vector::<S, 16>(s, &part),
+                (32, _) => one_vector::<S, 32>(s, &part),
+                _ => one_vector::<S, 0>(s, &part),
             }
         }
         first += pixels;
+    }
+}
+
+/// # Safety
+/// As [`by_pixels`]. Only where a block is a vector can there be one of them.
+#[inline(always)]
+unsafe fn one_vector<S: Simd, const APART: usize>(s: S, part: &Tile) {
+    if const { S::LANES == BLOCK } {
+        // SAFETY: forwarded.
+        unsafe { by_pixels::<S, APART, 1>(s, part) }
     }
 }
 
@@ -129,9 +140,10 @@ unsafe fn pair<S: Simd, const APART: usize, const VECS: usize>(s: S, tile: &Tile
         ($($pixels:literal $both:literal),*) => {
             match tile.pixels {
                 $(
-                    // SAFETY: forwarded.
-                    $pixels if $both <= S::MAX_ROWS => unsafe {
-                        self::tile::<S, APART, $both, 2, VECS>(s, tile)
+                    // A condition of constants keeps what cannot be from being compiled at all.
+                    $pixels => if const { S::LANES == BLOCK } {
+                        // SAFETY: forwarded.
+                        unsafe { self::tile::<S, APART, $both, 2, VECS>(s, tile) }
                     },
                 )*
                 _ => unreachable!("a pair of lines has at most MAX_ROWS pixels"),
@@ -145,14 +157,14 @@ unsafe fn pair<S: Simd, const APART: usize, const VECS: usize>(s: S, tile: &Tile
 /// As [`sum`], with one line of at most `MAX_ROWS` pixels, `APART` values apart if that is not zero.
 #[inline(always)]
 unsafe fn by_pixels<S: Simd, const APART: usize, const VECS: usize>(s: S, part: &Tile) {
-    let most = if APART == 0 { LOOSE } else { S::MAX_ROWS };
     macro_rules! tiles {
         ($($pixels:literal)*) => {
             match part.pixels {
                 $(
-                    // SAFETY: forwarded.
-                    $pixels if $pixels <= most && $pixels <= S::MAX_ROWS => unsafe {
-                        tile::<S, APART, $pixels, 1, VECS>(s, part)
+                    // As above.
+                    $pixels => if const { $pixels <= S::MAX_ROWS && (APART > 0 || $pixels <= LOOSE) } {
+                        // SAFETY: forwarded.
+                        unsafe { tile::<S, APART, $pixels, 1, VECS>(s, part) }
                     },
                 )*
                 _ => unreachable!("a register tile has at most MAX_ROWS pixels"),
