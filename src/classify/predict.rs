@@ -14,7 +14,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::dataset::Pictures;
-use super::metrics::{ClassifyScores, ScoreKeeper};
+use super::metrics::{ClassifyScores, ScoreKeeper, softmax};
 use crate::bundle::{self, Bundle, Card};
 use crate::data::{Batch, Loader};
 use crate::error::{Error, Result};
@@ -199,17 +199,9 @@ impl Classifier {
     /// Softmax over each row of logits `[n, classes]`.
     pub fn probabilities(&self, logits: &[f32]) -> Vec<Prediction> {
         let rows = logits.chunks_exact(self.config.classes.max(1));
-        rows.map(|row| Prediction { probabilities: softmax(row) }).collect()
+        let probabilities = |row| softmax(row).into_iter().map(|p| p as f32).collect();
+        rows.map(|row| Prediction { probabilities: probabilities(row) }).collect()
     }
-}
-
-/// Exponentials that sum to one.
-fn softmax(logits: &[f32]) -> Vec<f32> {
-    // Less the greatest, so that none overflows.
-    let greatest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let exponentials: Vec<f64> = logits.iter().map(|logit| f64::from(logit - greatest).exp()).collect();
-    let sum: f64 = exponentials.iter().sum();
-    exponentials.into_iter().map(|e| (e / sum) as f32).collect()
 }
 
 /// A tensor's values in main memory, row by row.

@@ -1,34 +1,35 @@
 //! Convolution of each channel by itself.
 
-use std::sync::Arc;
-
-use super::map::{BLOCK, Map};
-use super::pack::Packed;
-use super::step::{Memory, Planes, Step};
+use super::map::BLOCK;
+use super::step::{Job, Memory, Planes, Step};
+use crate::Activation;
 use crate::activation::apply_all;
 use crate::simd::{Kernel, Level, Simd};
-use crate::{Activation, Conv2d};
 
 /// A depthwise convolution: as many groups as channels, in and out.
 #[derive(Debug)]
 pub(super) struct Depthwise {
-    pub input: Map,
-    pub out: Map,
-    pub residual: Option<Map>,
-    pub packed: Arc<Packed>,
-    pub conv: Conv2d,
-    pub activation: Activation,
+    job: Job,
+    /// From the first tap of a window to each.
+    taps: Vec<usize>,
+    planes: Planes,
 }
 
 impl Depthwise {
-    fn planes(&self) -> Planes {
-        Planes::of(&self.out, self.conv.kernel[0] * self.conv.kernel[1] / 2)
+    pub fn new(job: Job) -> Depthwise {
+        let Job { input, out, conv, .. } = &job;
+        let [height, width] = conv.kernel;
+        let tap =
+            |y: usize, x: usize| y * conv.dilation[0] * input.row() + x * conv.dilation[1] * input.lanes;
+        let taps = (0..height * width).map(|i| tap(i / width, i % width)).collect();
+        let planes = Planes::of(out, height * width / 2);
+        Depthwise { job, taps, planes }
     }
 }
 
 impl Step for Depthwise {
     fn tasks(&self) -> usize {
-        self.planes().tasks()
+        self.planes.tasks()
     }
 
     unsafe fn run(&self, level: Level, memory: &Memory, task: usize) {
@@ -60,18 +61,11 @@ struct Run<'a> {
 impl Kernel for Task<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Depthwise { input, out, residual, packed, conv, activation } = self.step;
-        let (image, block, rows) = self.step.planes().task(self.task);
+        let Depthwise { job, taps, planes } = self.step;
+        let Job { input, out, residual, packed, conv, activation } = job;
+        let (image, block, rows) = planes.task(self.task);
         let arena = self.memory.arena.get();
-        let mut taps = Vec::with_capacity(conv.kernel[0] * conv.kernel[1]);
-        for y in 0..conv.kernel[0] {
-            for x in 0..conv.kernel[1] {
-                taps.push(y * conv.dilation[0] * input.row() + x * conv.dilation[1] * input.lanes);
-            }
-        }
-        let [top, left] = [0, 1].map(|axis| input.before[axis] - conv.padding[axis]);
-        let origin =
-            input.offset + image * input.image() + block * input.plane() + top * input.row() + left * BLOCK;
+        let origin = input.window(image, block, conv.padding);
         let apart = conv.stride[1] * BLOCK;
         for y in rows {
             for lane in (0..BLOCK).step_by(S::LANES) {
@@ -81,7 +75,7 @@ impl Kernel for Task<'_> {
                     let run = Run {
                         input: arena
                             .wrapping_add(origin + y * conv.stride[0] * input.row() + x * apart + lane),
-                        taps: &taps,
+                        taps,
                         weights: packed.weights[block * taps.len() * BLOCK + lane..].as_ptr(),
                         bias: packed.bias[block * BLOCK + lane..].as_ptr(),
                         residual: residual.as_ref().map_or(std::ptr::null(), |map| {

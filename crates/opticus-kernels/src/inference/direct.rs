@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::map::{BLOCK, Map};
 use super::pack::Packed;
-use super::step::{Memory, Step, part};
+use super::step::{Job, Memory, Step, part};
 use super::tile::{Place, Segment, Tile, pairs};
 use crate::simd::{Kernel, Level, Simd};
 use crate::{Activation, Conv2d};
@@ -92,18 +92,6 @@ fn parts(n: usize) -> impl Iterator<Item = usize> {
     (1..=n.max(1)).filter(move |&parts| parts <= 16 || parts == n || parts % 8 == 0 && parts <= 64)
 }
 
-/// A convolution to do.
-#[derive(Debug)]
-pub(super) struct Job {
-    pub input: Map,
-    pub out: Map,
-    /// Added before the activation.
-    pub residual: Option<Map>,
-    pub packed: Arc<Packed>,
-    pub conv: Conv2d,
-    pub activation: Activation,
-}
-
 /// A convolution, cut into tasks.
 #[derive(Debug)]
 pub(super) struct Direct {
@@ -157,13 +145,12 @@ impl Step for Direct {
     unsafe fn run(&self, level: Level, memory: &Memory, task: usize) {
         let Cut { lines, panels } = self.cut;
         let (image, task) = (task / (lines * panels), task % (lines * panels));
-        level.run(Task { step: self, level, memory, image, line: task / panels, panel: task % panels });
+        level.run(Task { step: self, memory, image, line: task / panels, panel: task % panels });
     }
 }
 
 struct Task<'a> {
     step: &'a Direct,
-    level: Level,
     memory: &'a Memory<'a>,
     image: usize,
     line: usize,
@@ -187,10 +174,8 @@ impl Kernel for Task<'_> {
             (part(count, self.line, step.cut.lines), 0..pixels)
         };
         let arena = memory.arena.get();
-        // The frame begins where the padding does, or before it.
-        let [top, left] = [0, 1].map(|axis| input.before[axis] - conv.padding[axis]);
-        let origin = input.offset + image * input.image() + top * input.row() + left * input.lanes;
-        let paired = pairs(self.level, pixels.len(), conv.stride[1] * input.lanes);
+        let origin = input.window(image, 0, conv.padding);
+        let paired = pairs::<S>(pixels.len(), conv.stride[1] * input.lanes);
         for panel in part(padded.div_ceil(width), self.panel, step.cut.panels) {
             let first = panel * width;
             let mut y = lines.start;

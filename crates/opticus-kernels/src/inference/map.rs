@@ -82,4 +82,10 @@ impl Map {
             + (y + top) * self.row()
             + (x + left) * self.lanes
     }
+
+    /// Where the first window of a convolution with this padding begins: the frame is no narrower than any padding.
+    pub fn window(&self, image: usize, block: usize, padding: [usize; 2]) -> usize {
+        let [top, left] = [0, 1].map(|axis| self.before[axis] - padding[axis]);
+        self.offset + image * self.image() + block * self.plane() + top * self.row() + left * self.lanes
+    }
 }

@@ -149,15 +149,16 @@ impl Program {
         }
         let (schedule, mut arena) = self.prepare(shape, &shapes);
         let memory = Memory { input: x, arena: SharedMut(arena.0.as_mut_ptr()) };
-        team::run(&schedule.tasks(), |phase, mut task| {
+        team::run(&schedule.tasks, |phase, mut task| {
             for step in &schedule.phases[phase] {
-                if task < step.tasks() {
+                let tasks = step.tasks();
+                if task < tasks {
                     // SAFETY: the arena holds all maps of the schedule, whose phases write before they read and
                     // give each value a place of its own while it lives; the team runs each task once.
                     unsafe { step.run(self.level, &memory, task) };
                     return;
                 }
-                task -= step.tasks();
+                task -= tasks;
             }
         });
         let outputs = outputs

@@ -7,7 +7,7 @@ use super::fuse::Network;
 use super::map::{BLOCK, Map};
 use super::pack::{Form, Packed, Weights};
 use super::pool::Pool;
-use super::step::{Arrange, Each, Frame, Import, Normalize, Operation, Step};
+use super::step::{Arrange, Each, Frame, Import, Job, Normalize, Operation, Step};
 use super::winograd::{self, Winograd};
 use crate::pool::Averages;
 use crate::simd::Level;
@@ -18,6 +18,8 @@ use crate::{Algorithm, Conv2d};
 pub(super) struct Schedule {
     /// Steps of one phase do not read what others of it write.
     pub phases: Vec<Vec<Box<dyn Step>>>,
+    /// Tasks of each phase.
+    pub tasks: Vec<usize>,
     /// Values of the arena.
     pub arena: usize,
     pub outputs: Vec<Map>,
@@ -117,12 +119,8 @@ impl Schedule {
             }
         }
         let outputs = network.outputs.iter().map(|&value| planner.maps[value]).collect();
-        Schedule { phases, arena, outputs }
-    }
-
-    /// Tasks of each phase.
-    pub fn tasks(&self) -> Vec<usize> {
-        self.phases.iter().map(|steps| steps.iter().map(|step| step.tasks()).sum()).collect()
+        let tasks = phases.iter().map(|steps| steps.iter().map(|step| step.tasks()).sum()).collect();
+        Schedule { phases, tasks, arena, outputs }
     }
 }
 
@@ -324,34 +322,33 @@ impl Planner<'_> {
         let Conv { x, conv, weight, residual, activation } = node;
         let (input, out, residual) =
             (self.maps[*x], self.maps[index], residual.map(|value| self.maps[value]));
-        let activation = *activation;
+        let job = |packed| Job { input, out, residual, packed, conv: *conv, activation: *activation };
+        let windows = || {
+            let (segments, order) = direct::windows(conv, &input);
+            let packed = weights.get(index, Form::Windows { lanes: input.lanes }, || {
+                Packed::windows(level, &weight.values(), &weight.bias, &order)
+            });
+            (segments, packed)
+        };
         match self.ways[index] {
             Some(Way::Depthwise) => {
                 let packed =
                     weights.get(index, Form::Depthwise, || Packed::depthwise(&weight.values(), &weight.bias));
-                vec![Box::new(Depthwise { input, out, residual, packed, conv: *conv, activation })]
+                vec![Box::new(Depthwise::new(job(packed)))]
             }
             Some(Way::Winograd) => {
                 let packed = weights
                     .get(index, Form::Winograd, || Packed::winograd(level, &weight.values(), &weight.bias));
-                let job = winograd::Job { input, out, residual, packed, padding: conv.padding, activation };
-                vec![Box::new(Winograd::new(job, level))]
+                vec![Box::new(Winograd::new(job(packed), level))]
             }
             Some(Way::Dense) if residual.is_none() => {
                 // One pixel of a window of one picture: other taps are in the padding, which there is none of.
-                let (segments, order) = direct::windows(conv, &input);
-                let packed = weights.get(index, Form::Windows { lanes: input.lanes }, || {
-                    Packed::windows(level, &weight.values(), &weight.bias, &order)
-                });
-                vec![Box::new(Dense { input, out, packed, segments, activation })]
+                let (segments, packed) = windows();
+                vec![Box::new(Dense { input, out, packed, segments, activation: *activation })]
             }
             _ => {
-                let (segments, order) = direct::windows(conv, &input);
-                let packed = weights.get(index, Form::Windows { lanes: input.lanes }, || {
-                    Packed::windows(level, &weight.values(), &weight.bias, &order)
-                });
-                let job = direct::Job { input, out, residual, packed, conv: *conv, activation };
-                vec![Box::new(Direct::new(job, segments, level))]
+                let (segments, packed) = windows();
+                vec![Box::new(Direct::new(job(packed), segments, level))]
             }
         }
     }

@@ -2,9 +2,12 @@
 
 use std::fmt::Debug;
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::map::{BLOCK, Map};
+use super::pack::Packed;
 use crate::simd::{Kernel, Level, SharedMut, Simd};
+use crate::{Activation, Conv2d};
 
 /// Memory of one run.
 pub(super) struct Memory<'a> {
@@ -24,6 +27,18 @@ pub(super) trait Step: Send + Sync + Debug {
     /// The arena must hold the maps of the step, of which those that are read must be written, and nobody else may
     /// use those that the step writes; no task may run twice at a time.
     unsafe fn run(&self, level: Level, memory: &Memory, task: usize);
+}
+
+/// A convolution to do, whatever the algorithm.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub input: Map,
+    pub out: Map,
+    /// Added before the activation.
+    pub residual: Option<Map>,
+    pub packed: Arc<Packed>,
+    pub conv: Conv2d,
+    pub activation: Activation,
 }
 
 /// Part `i` of `n` nearly equal parts of `0..len`.

@@ -11,7 +11,7 @@
 use super::map::BLOCK;
 use crate::Activation;
 use crate::activation::apply_all;
-use crate::simd::{Level, Simd};
+use crate::simd::Simd;
 
 /// Input values that lie side by side: some channels of one tap, or a whole row of taps of a picture.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -66,8 +66,8 @@ impl Place<*const f32> {
 const LOOSE: usize = 8;
 
 /// Whether two lines of so many pixels, `apart` values apart, fit in one register tile.
-pub(crate) fn pairs(level: Level, pixels: usize, apart: usize) -> bool {
-    matches!(apart, 16 | 32) && level.lanes() == 16 && pixels <= PAIRED
+pub(crate) fn pairs<S: Simd>(pixels: usize, apart: usize) -> bool {
+    matches!(apart, 16 | 32) && S::LANES == BLOCK && pixels <= PAIRED
 }
 
 /// Pixels of each line of a pair: half of a register tile.

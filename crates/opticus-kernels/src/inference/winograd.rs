@@ -4,12 +4,9 @@
 // Rows and columns of register tiles are clearer by number.
 #![allow(clippy::needless_range_loop)]
 
-use std::sync::Arc;
-
 use super::direct::{Cut, Work};
-use super::map::{BLOCK, Map};
-use super::pack::Packed;
-use super::step::{Memory, Step, part};
+use super::map::BLOCK;
+use super::step::{Job, Memory, Step, part};
 use super::tile::{Place, Segment, Tile};
 use crate::Activation;
 use crate::activation::apply_all;
@@ -17,19 +14,7 @@ use crate::conv::winograd::transform::{self, POINTS, PRODUCTS, TAPS, TILE};
 use crate::scratch::Scratch;
 use crate::simd::{Kernel, Level, Simd};
 
-/// A convolution of 3×3 taps with stride 1, no dilation and one group, to do.
-#[derive(Debug)]
-pub(super) struct Job {
-    pub input: Map,
-    pub out: Map,
-    /// Added before the activation.
-    pub residual: Option<Map>,
-    pub packed: Arc<Packed>,
-    pub padding: [usize; 2],
-    pub activation: Activation,
-}
-
-/// Such a convolution, cut into tasks.
+/// A convolution of 3×3 taps with stride 1, no dilation and one group, cut into tasks.
 #[derive(Debug)]
 pub(super) struct Winograd {
     job: Job,
@@ -184,15 +169,9 @@ impl Task<'_> {
         to: *mut f32,
         apart: usize,
     ) {
-        let Job { input, padding, .. } = &self.step.job;
+        let Job { input, conv, .. } = &self.step.job;
         let (image, y, x) = self.tile(tile);
-        let [top, left] = [0, 1].map(|axis| input.before[axis] - padding[axis]);
-        let at = input.offset
-            + image * input.image()
-            + block * input.plane()
-            + (y + top) * input.row()
-            + (x + left) * BLOCK
-            + lane;
+        let at = input.window(image, block, conv.padding) + y * input.row() + x * BLOCK + lane;
         let from = self.memory.arena.get().wrapping_add(at).cast_const();
         let mut half = [[s.zero(); POINTS]; POINTS];
         // SAFETY: by contract.
