@@ -8,8 +8,8 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use opticus_pixels::preprocess::Preprocessing;
 use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::error::{Error, Result};
@@ -30,15 +30,14 @@ const MAX_BYTES: u64 = 4 << 30;
 pub struct Card {
     /// Version of this document, [`FORMAT_VERSION`] or older.
     pub format_version: u32,
-    /// The job that the model does: `classify`.
+    /// The job that the model does: `classify`, `detect`.
     pub job: String,
     /// The network's configuration, as the job's network reads it.
     pub net: serde_json::Value,
     /// Class names, by output index.
     pub classes: Vec<String>,
-    /// How pictures are prepared for the network.
-    #[schemars(with = "serde_json::Value")]
-    pub preprocessing: Preprocessing,
+    /// How pictures are prepared for the network, as the job reads it.
+    pub preprocessing: serde_json::Value,
     /// Measured figures.
     #[serde(default)]
     pub metrics: Vec<Metric>,
@@ -88,6 +87,26 @@ pub struct Bundle {
     pub card: Card,
     /// Weights and running statistics, by the network's names.
     pub tensors: TensorMap,
+}
+
+/// A part of a card that belongs to the job: `what` names it if it cannot be written.
+///
+/// # Errors
+/// [`Error::ModelFile`] for what JSON cannot hold.
+pub fn to_json(what: &str, value: &impl Serialize) -> Result<serde_json::Value> {
+    // By way of text: the shortest form of each number, not its nearest double.
+    serde_json::to_string(value)
+        .and_then(|text| serde_json::from_str(&text))
+        .map_err(|e| Error::ModelFile(format!("the card's `{what}` cannot be written: {e}")))
+}
+
+/// Reads a part of a card that belongs to the job.
+///
+/// # Errors
+/// [`Error::ModelFile`] naming the part.
+pub fn from_json<T: DeserializeOwned>(what: &str, value: serde_json::Value) -> Result<T> {
+    serde_json::from_value(value)
+        .map_err(|e| Error::ModelFile(format!("the card's `{what}` cannot be read: {e}")))
 }
 
 /// Reads and checks a model file.
@@ -207,9 +226,6 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
     use std::fmt::Write as _;
 
-    use opticus_pixels::Size;
-    use opticus_pixels::preprocess::{ChannelOrder, Fit};
-    use opticus_pixels::resize::Filter;
     use proptest::prelude::*;
 
     use super::*;
@@ -224,15 +240,7 @@ mod tests {
                 job: "classify".into(),
                 net: serde_json::json!({ "name": "simple-cnn", "classes": 2, "a": [1, 2] }),
                 classes: vec!["Käse".into(), "cat \"x\"".into()],
-                preprocessing: Preprocessing {
-                    size: Size::new(28, 28),
-                    fit: Fit::Stretch,
-                    filter: Filter::Bilinear,
-                    mean: vec![0.1307],
-                    std: vec![0.3081],
-                    channels: ChannelOrder::Grey,
-                    scale: 1.0 / 255.0,
-                },
+                preprocessing: serde_json::json!({ "size": [28, 28], "mean": [0.1307], "scale": 1.0 / 255.0 }),
                 metrics: vec![Metric {
                     name: "top1".into(),
                     value: 0.1 + 0.2,

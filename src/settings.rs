@@ -3,6 +3,7 @@
 //! Unknown keys are errors that suggest the nearest known key, because a silently ignored
 //! `learning_rat = 0.1` costs its user a night.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::Serialize;
@@ -103,6 +104,31 @@ impl Draft {
             Error::Config(format!("configuration from {}: {message}{advice}", self.origin))
         })
     }
+}
+
+/// The command that makes settings: `--net` and `--seed` from `net.name` and `seed`, and one `--set` for every other
+/// value that is not the usual one.
+///
+/// # Errors
+/// [`Error::Config`] if a value cannot be written as TOML.
+pub fn command(verb: &str, settings: &impl Serialize, usual: &impl Serialize) -> Result<String> {
+    let usual: BTreeMap<String, Value> = flat(usual)?.into_iter().collect();
+    let quoted = |text: &str| match text.contains(|c: char| c.is_whitespace() || "[]{}\"'".contains(c)) {
+        true => format!("'{text}'"),
+        false => text.to_owned(),
+    };
+    let mut command = verb.to_owned();
+    for (key, value) in flat(settings)? {
+        match (key.as_str(), value.as_str()) {
+            ("net.name", Some(name)) => command += &format!(" --net {name}"),
+            ("seed", _) => command += &format!(" --seed {value}"),
+            _ if usual.get(&key) != Some(&value) => {
+                command += &format!(" --set {}", quoted(&format!("{key}={value}")));
+            }
+            _ => {}
+        }
+    }
+    Ok(command)
 }
 
 /// Every value of some settings under its dotted key, in the settings' own order.

@@ -11,7 +11,7 @@ use opticus::detect::matcher::{Match, Matcher};
 use opticus::detect::transform::Transform;
 use opticus::detect::two_stage::{RegionDetector, TwoStage};
 use opticus::nets::NetKind;
-use opticus::nets::detector::FasterRcnnConfig;
+use opticus::nets::detector::{Family, RegionNetConfig};
 use opticus::nets::state;
 use opticus_pixels::Size;
 use opticus_pixels::geometry::Box2d;
@@ -143,10 +143,13 @@ fn a_picture_without_objects_is_all_background() {
 fn faster_rcnn_finds_what_torchvisions_finds() {
     let golden = golden();
     let case = &golden["resnet50_fpn"];
-    let config = FasterRcnnConfig {
+    let config = RegionNetConfig {
+        family: Family::FasterRcnn,
         backbone: NetKind::Resnet50,
+        maps: vec![0, 1, 2, 3],
         classes: case["classes"].as_u64().unwrap() as usize,
         anchors: 3,
+        channels: 256,
         hidden: 1024,
     };
     let device = Device::flex();
@@ -166,11 +169,11 @@ fn faster_rcnn_finds_what_torchvisions_finds() {
         longer: case["longer"].as_u64().unwrap() as u32,
         ..Transform::default()
     };
-    let keep = TwoStage { detections: 30, ..TwoStage::default() };
-    let detector = RegionDetector::new(&net, anchors, transform, keep).unwrap();
+    let config = TwoStage { detections: 30, ..TwoStage::new(config, anchors) };
+    let detector = RegionDetector::new(&net, config, transform).unwrap();
     let size = size(&case["size"]);
     let data = formula("picture", 3 * size.area() as usize).map(|u| u / 2.0 + 0.5).collect();
-    let found = detector.detect(&Planes { channels: 3, size, data }).unwrap();
+    let found = detector.detect(&Planes { channels: 3, size, data }, &[]).unwrap();
     let labels: Vec<f64> = found.iter().map(|c| c.class as f64 + 1.0).collect();
     assert_eq!(labels, floats(&case["labels"]));
     let ours: Vec<Box2d> = found.iter().map(|c| c.bounds).collect();

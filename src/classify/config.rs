@@ -1,7 +1,5 @@
 //! What a training run can be told, with defaults that suit a folder of photos on a CPU.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
 use crate::data::augment::AugmentConfig;
@@ -123,25 +121,7 @@ impl TrainConfig {
     pub fn command(&self) -> Result<String> {
         let mut draft = Draft::new();
         draft.set("net.name", self.net.name.clone())?;
-        let usual: BTreeMap<String, toml::Value> =
-            settings::flat(&Self::from_draft(draft)?)?.into_iter().collect();
-        let mut command = "classify train".to_owned();
-        for (key, value) in settings::flat(self)? {
-            let quoted =
-                |text: &str| match text.contains(|c: char| c.is_whitespace() || "[]{}\"'".contains(c)) {
-                    true => format!("'{text}'"),
-                    false => text.to_owned(),
-                };
-            match key.as_str() {
-                "net.name" => command += &format!(" --net {}", self.net.name),
-                "seed" => command += &format!(" --seed {value}"),
-                _ if usual.get(&key) != Some(&value) => {
-                    command += &format!(" --set {}", quoted(&format!("{key}={value}")));
-                }
-                _ => {}
-            }
-        }
-        Ok(command)
+        settings::command("classify train", self, &Self::from_draft(draft)?)
     }
 
     /// # Errors

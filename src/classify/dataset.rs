@@ -167,7 +167,7 @@ pub fn training_loader(
     pictures: Labelled,
     config: &TrainConfig,
     preprocessing: &Preprocessing,
-) -> Result<Loader<Pictures>> {
+) -> Result<Loader<Pictures, usize>> {
     let batch_size = config.fit.batch_size * config.fit.accumulate;
     let options = LoaderOptions {
         batch_size,
@@ -191,7 +191,7 @@ pub fn measuring_loader(
     preprocessing: &Preprocessing,
     batch_size: usize,
     cache_mb: usize,
-) -> Result<Loader<Pictures>> {
+) -> Result<Loader<Pictures, usize>> {
     let options = LoaderOptions { batch_size, ..LoaderOptions::default() };
     let preprocessing = preprocessing.clone();
     // Decoded once and shrunk to the network's input before it is kept: preparing is idempotent on that size.

@@ -8,7 +8,7 @@ use opticus_pixels::resize::Filter;
 
 use sha2::{Digest, Sha256};
 
-use crate::bundle::{Bundle, Card, FORMAT_VERSION, Provenance};
+use crate::bundle::{self, Bundle, Card, FORMAT_VERSION, Provenance};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::nets::NetKind;
@@ -63,15 +63,13 @@ pub fn import(request: &Request<'_>) -> Result<Bundle> {
     let preprocessing = recipe.preprocessing();
     config.input = preprocessing.size;
     let classes = class_names(request.classes, config.classes)?;
-    let net = serde_json::to_value(&config)
-        .map_err(|e| Error::ModelFile(format!("the network's configuration cannot be written: {e}")))?;
     let file = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
     let card = Card {
         format_version: FORMAT_VERSION,
         job: super::JOB.into(),
-        net,
+        net: bundle::to_json("net", &config)?,
         classes,
-        preprocessing,
+        preprocessing: bundle::to_json("preprocessing", &preprocessing)?,
         metrics: Vec::new(),
         provenance: Provenance {
             command: format!("model import --net {} {file}", request.net),

@@ -9,10 +9,10 @@ use burn::tensor::{Device, Tensor, TensorData};
 use super::config::TrainConfig;
 use super::dataset::Pictures;
 use super::loss;
-use super::predict::{self, Classifier, host};
+use super::predict::{self, Classifier};
 use crate::bundle::{self, Bundle, Card, FORMAT_VERSION, Metric, Provenance};
 use crate::data::{Batch, Loader};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::nets::{Backbone, Net, NetConfig, state};
 use crate::train::{BatchSource, Ema, Evaluation, Learner, LearnerState, Optimizer, StepContext, StepReport};
 use opticus_pixels::preprocess::Preprocessing;
@@ -41,7 +41,7 @@ pub struct ClassifyLearner {
     accumulate: usize,
     device: Device,
     recipe: Recipe,
-    val: Loader<Pictures>,
+    val: Loader<Pictures, usize>,
 }
 
 impl ClassifyLearner {
@@ -50,7 +50,7 @@ impl ClassifyLearner {
         net: Net,
         config: &TrainConfig,
         recipe: Recipe,
-        val: Loader<Pictures>,
+        val: Loader<Pictures, usize>,
         device: &Device,
     ) -> Result<Self> {
         let ema = (config.ema.decay > 0.0).then(|| Ema::new(&config.ema, &net));
@@ -67,7 +67,7 @@ impl ClassifyLearner {
     }
 
     /// The pictures it is measured on.
-    pub fn val(&self) -> &Loader<Pictures> {
+    pub fn val(&self) -> &Loader<Pictures, usize> {
         &self.val
     }
 
@@ -117,7 +117,7 @@ impl Learner for ClassifyLearner {
             gradients.accumulate(&self.net, GradientsParams::from_grads(weighted.backward(), &self.net));
             total += f64::from(weighted.into_scalar::<f32>());
             right +=
-                host(logits).chunks_exact(classes).zip(labels).filter(|(row, l)| top(row) == **l).count();
+                state::host(logits).chunks_exact(classes).zip(labels).filter(|(row, l)| top(row) == **l).count();
         }
         if total.is_finite() {
             self.optimizer.improve(&mut self.net, &gradients.grads(), context.lr);
@@ -177,14 +177,12 @@ impl Learner for ClassifyLearner {
                 count,
             })
             .collect();
-        let net = serde_json::to_value(net)
-            .map_err(|e| Error::ModelFile(format!("the network's configuration cannot be written: {e}")))?;
         let card = Card {
             format_version: FORMAT_VERSION,
             job: super::JOB.into(),
-            net,
+            net: bundle::to_json("net", &net)?,
             classes,
-            preprocessing,
+            preprocessing: bundle::to_json("preprocessing", &preprocessing)?,
             metrics,
             provenance,
             licence: String::new(),
@@ -200,7 +198,7 @@ fn top(row: &[f32]) -> usize {
 }
 
 /// The batches of a training run.
-pub struct Batches(pub Loader<Pictures>);
+pub struct Batches(pub Loader<Pictures, usize>);
 
 impl BatchSource for Batches {
     type Batch = Batch<usize>;

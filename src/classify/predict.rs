@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 use burn::module::Module;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Device;
 use opticus_pixels::codec::ColorMode;
 use opticus_pixels::preprocess::{ChannelOrder, Planes, Preprocessing};
 use opticus_pixels::{Image8, Size, codec};
@@ -86,8 +86,8 @@ impl Classifier {
                 super::JOB
             )));
         }
-        let config: NetConfig = serde_json::from_value(net)
-            .map_err(|e| Error::ModelFile(format!("the card's `net` cannot be read: {e}")))?;
+        let config: NetConfig = bundle::from_json("net", net)?;
+        let preprocessing = bundle::from_json("preprocessing", preprocessing)?;
         config.validate().map_err(|e| Error::ModelFile(format!("the card's `net` makes no sense: {e}")))?;
         let net = config.load(&bundle.tensors, device)?;
         Self::from_parts(net, config, classes, preprocessing)
@@ -204,18 +204,12 @@ impl Classifier {
     }
 }
 
-/// A tensor's values in main memory, row by row.
-pub(super) fn host<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-    // Every float tensor of this program is f32, for which the conversion cannot fail.
-    tensor.into_data().try_to_vec().unwrap_or_default()
-}
-
 /// Measures a classifier on labelled pictures: the same preprocessing and forward pass as any prediction.
 ///
 /// `watch` gets the logits of each batch with the pictures' numbers, for reports.
 pub fn evaluate(
     classifier: &Classifier,
-    pictures: &Loader<Pictures>,
+    pictures: &Loader<Pictures, usize>,
     mut watch: impl FnMut(&[usize], &[f32]),
 ) -> Result<ClassifyScores> {
     let mut keeper = ScoreKeeper::new(classifier.classes());

@@ -4,7 +4,6 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use burn::tensor::Device;
-use sha2::{Digest, Sha256};
 
 use super::config::TrainConfig;
 use super::dataset::{self, Parts, Pictures};
@@ -17,7 +16,7 @@ use crate::bundle::{self, Metric, Provenance};
 use crate::data::{Dataset, Loader};
 use crate::error::{Error, Result};
 use crate::nets::{Net, state};
-use crate::train::{Existing, Fitted, Progress, Run, RunFolder, Schedule, fit};
+use crate::train::{Existing, Fitted, Progress, Run, RunFolder, Schedule, fit, run};
 
 /// What to train, to where.
 #[derive(Debug)]
@@ -69,7 +68,7 @@ pub fn train_on(parts: Parts, name: &str, order: &Order<'_>, progress: &mut dyn 
     let fingerprint = parts.train.fingerprint()?;
     let resolved = toml::to_string_pretty(config)
         .map_err(|e| Error::Config(format!("the configuration cannot be written as TOML: {e}")))?;
-    let identity = identity(&resolved, &fingerprint, order.init_from);
+    let identity = run::identity(&resolved, &fingerprint, order.init_from);
     let mut net = net_config.init(config.seed, &(*device).clone().autodiff())?;
     if let Some(path) = order.init_from {
         net = transfer(net, path, progress)?;
@@ -167,7 +166,7 @@ pub fn train_on(parts: Parts, name: &str, order: &Order<'_>, progress: &mut dyn 
 /// Scores of a part, and what the network said about each picture.
 pub fn answers(
     classifier: &Classifier,
-    pictures: &Loader<Pictures>,
+    pictures: &Loader<Pictures, usize>,
 ) -> Result<(ClassifyScores, Vec<Answer>)> {
     let mut all = Vec::new();
     let scores = predict::evaluate(classifier, pictures, |indices, logits| {
@@ -203,16 +202,6 @@ pub fn log_rows(folder: &Path) -> Result<Vec<LogRow>> {
 /// The last part of a path, for titles.
 fn name_of(path: &Path) -> String {
     path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
-}
-
-/// What a checkpoint must agree with: configuration, data and initial weights.
-fn identity(config: &str, fingerprint: &str, init_from: Option<&Path>) -> String {
-    let mut sum = Sha256::new();
-    for part in [config.as_bytes(), fingerprint.as_bytes(), &[u8::from(init_from.is_some())]] {
-        sum.update((part.len() as u64).to_le_bytes());
-        sum.update(part);
-    }
-    sum.finalize().iter().map(|b| format!("{b:02x}")).collect()
 }
 
 /// Takes what fits from another model and says what it left.

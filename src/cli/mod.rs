@@ -11,6 +11,7 @@ mod machine;
 mod model;
 mod output;
 mod progress;
+mod run;
 mod schema;
 mod tour;
 
@@ -57,7 +58,7 @@ enum Job {
     /// Pictures to labels: train, measure, predict, explain.
     #[command(subcommand)]
     Classify(classify::Verb),
-    /// Pictures to boxes: score what was found.
+    /// Pictures to boxes: train, measure, predict, score what was found.
     #[command(subcommand)]
     Detect(detect::Verb),
     /// Look at, convert and synthesise data sets.

@@ -108,14 +108,12 @@ fn info(path: &Path, global: &Global) -> Result<()> {
     }
     let text = |value: &serde_json::Value| value.as_str().map_or_else(|| value.to_string(), String::from);
     let net = card.net.get("name").map_or_else(|| "?".into(), text);
-    let p = &card.preprocessing;
     let mut rows = vec![
         ("job", card.job.clone()),
         ("network", format!("{net}, {parameters} parameters")),
         ("file", format!("{bytes} bytes")),
         ("classes", summary(&card.classes)),
-        ("input", format!("{}x{} {:?}, {:?}", p.size.width, p.size.height, p.channels, p.fit)),
-        ("mean, std", format!("{:?}, {:?} after scaling by {}", p.mean, p.std, p.scale)),
+        ("input", members(&card.preprocessing)),
     ];
     for metric in &card.metrics {
         rows.push((
@@ -132,6 +130,12 @@ fn info(path: &Path, global: &Global) -> Result<()> {
         output::line(&format!("{name:<10} {value}"))?;
     }
     Ok(())
+}
+
+/// The members of a document on one line.
+fn members(value: &serde_json::Value) -> String {
+    let Some(object) = value.as_object() else { return value.to_string() };
+    object.iter().map(|(name, value)| format!("{name} {value}")).collect::<Vec<_>>().join(", ")
 }
 
 /// The first names and how many there are.

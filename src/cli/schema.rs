@@ -2,7 +2,7 @@
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
-use super::{bench, classify, doctor, model};
+use super::{bench, classify, detect, doctor, model};
 use crate::classify::metrics::ClassifyScores;
 use crate::data::{convert, inspect, synth};
 use crate::detect::metrics::DetectScores;
@@ -22,6 +22,7 @@ pub fn schemas() -> Vec<(&'static str, Schema)> {
         ("data-inspect", of::<inspect::Inspection>()),
         ("data-make", of::<synth::Written>()),
         ("detect-score", of::<DetectScores>()),
+        ("detect-train", of::<detect::TrainResult>()),
         ("doctor", of::<doctor::Diagnosis>()),
         ("model-info", of::<model::Info>()),
     ]

@@ -30,6 +30,18 @@ pub struct LoaderOptions {
     pub ahead: usize,
     /// Mixup and cutmix of whole batches.
     pub mix: MixConfig,
+    /// What happens to pictures of different sizes.
+    pub sizes: Sizes,
+}
+
+/// What happens to pictures of different sizes in one batch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Sizes {
+    /// They are an error: all pictures of all batches must come out in one size.
+    #[default]
+    Same,
+    /// Zeros at their right and bottom bring them to the size of the largest.
+    Padded,
 }
 
 impl Default for LoaderOptions {
@@ -42,13 +54,14 @@ impl Default for LoaderOptions {
             threads: 0,
             ahead: 4,
             mix: MixConfig::default(),
+            sizes: Sizes::Same,
         }
     }
 }
 
-/// From a decoded picture to the network's input: augmentation and preprocessing, which the job supplies. The
-/// generator is the picture's own for this epoch. All pictures must come out in one size.
-pub type SampleFn = dyn Fn(Image8, &mut DataRng) -> Result<Planes> + Send + Sync;
+/// From a picture's number in the data set to the network's input and what is to be known of it: augmentation and
+/// preprocessing, which the job supplies. The generator is the picture's own for this epoch.
+pub type SampleFn<D, T> = dyn Fn(&D, usize, &mut DataRng) -> Result<(Planes, T)> + Send + Sync;
 
 /// Pictures ready for the network.
 #[derive(Clone, Debug, PartialEq)]
@@ -59,7 +72,7 @@ pub struct Batch<T> {
     pub count: usize,
     /// Channels of each.
     pub channels: usize,
-    /// Extent of each.
+    /// Extent of each, padding included.
     pub size: Size,
     /// What is known of each.
     pub targets: Vec<T>,
@@ -69,30 +82,46 @@ pub struct Batch<T> {
     pub mix: Option<MixPlan>,
 }
 
-/// Gives the batches of any epoch, from any batch on.
-pub struct Loader<D> {
-    work: Arc<Work<D>>,
+/// Gives the batches of any epoch, from any batch on, with targets of type `T`.
+pub struct Loader<D, T> {
+    work: Arc<Work<D, T>>,
 }
 
-struct Work<D> {
+struct Work<D, T> {
     dataset: D,
-    sample: Box<SampleFn>,
+    sample: Box<SampleFn<D, T>>,
     options: LoaderOptions,
     /// Not the global pool: the trainer's own parallel work must never wait behind a picture being decoded.
     pool: rayon::ThreadPool,
     shape: OnceLock<(usize, Size)>,
 }
 
-impl<D: Dataset + 'static> Loader<D> {
-    /// A loader over `dataset` whose pictures go through `sample`.
+impl<D: Dataset + 'static> Loader<D, D::Target> {
+    /// A loader over `dataset` whose pictures go through `sample` one by one, and whose targets are the data set's.
     ///
     /// # Errors
-    /// [`Error::Config`] for a batch size of 0 or a mix that makes no sense; [`Error::Device`] if threads
-    /// cannot be started.
+    /// As [`Self::with`].
     pub fn new(
         dataset: D,
         options: LoaderOptions,
         sample: impl Fn(Image8, &mut DataRng) -> Result<Planes> + Send + Sync + 'static,
+    ) -> Result<Self> {
+        Self::with(dataset, options, move |dataset, index, rng| {
+            Ok((sample(dataset.load(index)?, rng)?, dataset.target(index)))
+        })
+    }
+}
+
+impl<D: Dataset + 'static, T: Send + 'static> Loader<D, T> {
+    /// A loader over `dataset` that makes each picture and its target by `sample`.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a batch size of 0 or a mix that makes no sense; [`Error::Device`] if threads
+    /// cannot be started.
+    pub fn with(
+        dataset: D,
+        options: LoaderOptions,
+        sample: impl Fn(&D, usize, &mut DataRng) -> Result<(Planes, T)> + Send + Sync + 'static,
     ) -> Result<Self> {
         if options.batch_size == 0 {
             return Err(Error::Config("the batch size is 0; it must be at least 1".into()));
@@ -127,7 +156,7 @@ impl<D: Dataset + 'static> Loader<D> {
     /// that resuming in the middle of an epoch gives exactly the batches that were left.
     ///
     /// The iterator ends after the last batch; a batch with an unreadable picture is an error that names it.
-    pub fn epoch(&self, epoch: u64, from: usize) -> impl Iterator<Item = Result<Batch<D::Target>>> + use<D> {
+    pub fn epoch(&self, epoch: u64, from: usize) -> impl Iterator<Item = Result<Batch<T>>> + use<D, T> {
         let len = self.work.dataset.len();
         let order = Arc::new(if self.work.options.shuffle {
             epoch_order(len, self.work.options.seed, epoch)
@@ -145,63 +174,72 @@ impl<D: Dataset + 'static> Loader<D> {
     }
 }
 
-impl<D: Dataset> Work<D> {
-    fn planes(&self, index: usize, epoch: u64) -> Result<Planes> {
-        let picture = self.dataset.load(index)?;
-        let mut rng = rng_for(self.options.seed, Purpose::Augment, epoch, index as u64);
-        (self.sample)(picture, &mut rng)
-    }
-
-    fn batch(&self, indices: &[usize], epoch: u64, number: u64) -> Result<Batch<D::Target>> {
-        let (channels, size) = match (self.shape.get(), indices.first()) {
-            (Some(shape), _) => *shape,
-            (None, Some(&first)) => {
-                let planes = self.pool.install(|| self.planes(first, epoch))?;
-                *self.shape.get_or_init(|| (planes.channels, planes.size))
-            }
-            (None, None) => (0, Size::new(0, 0)),
+impl<D: Dataset, T: Send> Work<D, T> {
+    fn batch(&self, indices: &[usize], epoch: u64, number: u64) -> Result<Batch<T>> {
+        let make = |&index: &usize| {
+            let mut rng = rng_for(self.options.seed, Purpose::Augment, epoch, index as u64);
+            (self.sample)(&self.dataset, index, &mut rng)
         };
+        // Small pictures come in large batches, and go to a thread some at a time.
+        let together = (indices.len() / 16).clamp(1, 4);
+        let made: Vec<Result<(Planes, T)>> =
+            self.pool.install(|| indices.par_iter().with_min_len(together).map(make).collect());
+        // The first fault in the batch's order, whichever thread met it.
+        let (planes, targets): (Vec<Planes>, Vec<T>) =
+            made.into_iter().collect::<Result<Vec<_>>>()?.into_iter().unzip();
+        let (channels, size) = self.shape(&planes, indices)?;
         let stride = channels * size.area() as usize;
         let mut images = vec![0f32; indices.len() * stride];
-        let fill = |(slot, &index): (&mut [f32], &usize)| -> Result<()> {
-            let planes = self.planes(index, epoch)?;
-            if (planes.channels, planes.size) != (channels, size) {
-                return Err(Error::Config(format!(
-                    "{} became {}x{}x{} where others became {channels}x{}x{}; preprocessing must give one size",
-                    self.dataset.name(index),
-                    planes.channels,
-                    planes.size.width,
-                    planes.size.height,
-                    size.width,
-                    size.height,
-                )));
-            }
-            slot.copy_from_slice(&planes.data);
-            Ok(())
-        };
-        let faults: Vec<Error> = self.pool.install(|| {
-            let slots = images.par_chunks_mut(stride.max(1)).zip(indices.par_iter());
-            slots.with_min_len(4).filter_map(|pair| fill(pair).err()).collect()
+        self.pool.install(|| {
+            let slots = images.par_chunks_mut(stride.max(1)).zip(&planes);
+            slots.for_each(|(slot, planes)| copy(planes, slot, size));
         });
-        // The first in the batch's order, whichever thread met it.
-        if let Some(fault) = faults.into_iter().next() {
-            return Err(fault);
-        }
         let mut rng = rng_for(self.options.seed, Purpose::Mix, epoch, number);
         let mix = self.options.mix.draw(indices.len(), size, &mut rng);
         if let Some(plan) = &mix {
             plan.apply(&mut images, channels, size);
         }
-        Ok(Batch {
-            images,
-            count: indices.len(),
-            channels,
-            size,
-            targets: indices.iter().map(|&i| self.dataset.target(i)).collect(),
-            indices: indices.to_vec(),
-            mix,
-        })
+        let (count, indices) = (indices.len(), indices.to_vec());
+        Ok(Batch { images, count, channels, size, targets, indices, mix })
     }
+
+    /// Channels and size of a batch of these pictures.
+    fn shape(&self, planes: &[Planes], indices: &[usize]) -> Result<(usize, Size)> {
+        let Some(first) = planes.first() else { return Ok((0, Size::new(0, 0))) };
+        let (channels, size) = match self.options.sizes {
+            Sizes::Same => *self.shape.get_or_init(|| (first.channels, first.size)),
+            Sizes::Padded => {
+                let most = |side: fn(&Size) -> u32| planes.iter().map(|p| side(&p.size)).max().unwrap_or(0);
+                (first.channels, Size::new(most(|size| size.width), most(|size| size.height)))
+            }
+        };
+        let fits = |planes: &Planes| {
+            planes.channels == channels && (self.options.sizes == Sizes::Padded || planes.size == size)
+        };
+        match planes.iter().zip(indices).find(|(planes, _)| !fits(planes)) {
+            Some((planes, &index)) => Err(Error::Config(format!(
+                "{} became {}x{}x{} where others became {channels}x{}x{}; preprocessing must give one size",
+                self.dataset.name(index),
+                planes.channels,
+                planes.size.width,
+                planes.size.height,
+                size.width,
+                size.height,
+            ))),
+            None => Ok((channels, size)),
+        }
+    }
+}
+
+/// A picture to the top left of a frame of zeros.
+fn copy(planes: &Planes, frame: &mut [f32], size: Size) {
+    if planes.size == size {
+        return frame.copy_from_slice(&planes.data);
+    }
+    let [across, wide] = [planes.size.width, size.width].map(|side| side.max(1) as usize);
+    let height = planes.size.height as usize;
+    let rows = frame.chunks_exact_mut(wide * size.height as usize).flat_map(|p| p.chunks_exact_mut(wide).take(height));
+    rows.zip(planes.data.chunks_exact(across)).for_each(|(to, from)| to[..across].copy_from_slice(from));
 }
 
 #[cfg(test)]

@@ -24,7 +24,7 @@ pub mod synth;
 
 pub use cache::Cached;
 pub use dataset::{Dataset, Item, Labelled, Records, Skipped, Source};
-pub use loader::{Batch, Loader, LoaderOptions, SampleFn};
+pub use loader::{Batch, Loader, LoaderOptions, SampleFn, Sizes};
 pub use open::{Format, OnBad, OpenOptions, Split, Splits, open};
 pub use prefetch::{Prefetch, prefetch};
 

@@ -2,11 +2,15 @@
 
 use opticus_pixels::Size;
 use opticus_pixels::geometry::Box2d;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
 
 /// Anchors of a Faster R-CNN (Ren et al. 2015, section 3.1.1), as torchvision's `AnchorGenerator` makes them: for each
 /// map some sizes (side of the square of equal area, in pixels of the network's input) in some aspect ratios (height
 /// to width), centred on the corner of each cell.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct AnchorGrid {
     /// For each map its sizes.
     pub sizes: Vec<Vec<f64>>,
@@ -15,6 +19,21 @@ pub struct AnchorGrid {
 }
 
 impl AnchorGrid {
+    /// Checks every value, which may come from a hostile file.
+    ///
+    /// # Errors
+    /// [`Error::Config`] naming the value.
+    pub fn validate(&self) -> Result<()> {
+        let sizes = self.sizes.iter().flatten();
+        match sizes.chain(&self.ratios).find(|v| !(**v > 0.0 && **v <= 1e5)) {
+            Some(bad) => Err(Error::Config(format!("anchors: {bad} is no size or ratio; give more than 0"))),
+            None if self.sizes.len() > 16 || self.sizes.iter().any(|s| s.len() * self.ratios.len() > 64) => {
+                Err(Error::Config("anchors: more than 16 maps or 64 anchors a position".to_owned()))
+            }
+            None => Ok(()),
+        }
+    }
+
     /// Anchors at each position of map `level`.
     pub fn per_position(&self, level: usize) -> usize {
         self.sizes[level].len() * self.ratios.len()

@@ -1,9 +1,11 @@
 //! A picture for a detector that takes any size: as torchvision's `GeneralizedRCNNTransform`.
 
 use opticus_pixels::geometry::{Placement, Size};
-use opticus_pixels::preprocess::Planes;
+use opticus_pixels::preprocess::{ChannelOrder, Planes, Preprocessing};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
 
 /// How a picture is scaled and normalised.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -19,6 +21,13 @@ pub struct Transform {
     pub mean: [f32; 3],
     /// What each channel is then divided by.
     pub std: [f32; 3],
+    /// The order of the channels that the network wants; mean and deviation are in it.
+    #[serde(default = "rgb")]
+    pub channels: ChannelOrder,
+}
+
+fn rgb() -> ChannelOrder {
+    ChannelOrder::Rgb
 }
 
 impl Default for Transform {
@@ -30,11 +39,56 @@ impl Default for Transform {
             multiple: 32,
             mean: [0.485, 0.456, 0.406],
             std: [0.229, 0.224, 0.225],
+            channels: ChannelOrder::Rgb,
         }
     }
 }
 
 impl Transform {
+    /// Checks every value, which may come from a hostile file.
+    ///
+    /// # Errors
+    /// [`Error::Config`] naming the value.
+    pub fn validate(&self) -> Result<()> {
+        let refuse = |what: String| Err(Error::Config(what));
+        if !(16..=8192).contains(&self.shorter) || !(self.shorter..=8192).contains(&self.longer) {
+            return refuse(format!(
+                "input sides of {} and at most {} pixels; give 16 to 8192, the longer not below the shorter",
+                self.shorter, self.longer
+            ));
+        }
+        if !(1..=256).contains(&self.multiple) {
+            return refuse(format!("input.multiple is {}; give 1 to 256", self.multiple));
+        }
+        if self.channels == ChannelOrder::Grey {
+            return refuse("a detector takes colour pictures; channels are rgb or bgr".into());
+        }
+        let numbers = self.mean.iter().chain(&self.std).all(|v| v.is_finite());
+        if !numbers || self.std.iter().any(|v| *v <= 0.0) {
+            return refuse("mean and std must be numbers, std above 0".into());
+        }
+        Ok(())
+    }
+
+    /// Colours as a classifier gets them, at the usual size.
+    ///
+    /// # Errors
+    /// [`Error::ModelFile`] for a classifier of grey pictures.
+    pub fn like(classifier: &Preprocessing) -> Result<Self> {
+        let scale = classifier.scale * 255.0;
+        let (&[a, b, c], &[d, e, f]) = (&classifier.mean[..], &classifier.std[..]) else {
+            return Err(Error::ModelFile(
+                "the classifier takes grey pictures; a detector needs one of colour pictures".into(),
+            ));
+        };
+        Ok(Self {
+            mean: [a, b, c].map(|mean| mean / scale),
+            std: [d, e, f].map(|std| std / scale),
+            channels: classifier.channels,
+            ..Self::default()
+        })
+    }
+
     /// Where a picture of this size lies in the frame that the network gets.
     pub fn place(&self, picture: Size) -> Placement {
         let [short, long] =
@@ -47,7 +101,7 @@ impl Transform {
         Placement { picture, scaled, frame, x: 0, y: 0 }
     }
 
-    /// A picture of three planes in 0 to 1, as the network gets it: normalised, scaled between the centres of pixels
+    /// A picture of red, green and blue planes in 0 to 1, as the network gets it: normalised, scaled between the centres of pixels
     /// (PyTorch's bilinear interpolation, without smoothing), at the top left of its frame.
     pub fn apply(&self, picture: &Planes) -> (Planes, Placement) {
         let placement = self.place(picture.size);
@@ -58,7 +112,8 @@ impl Transform {
         let rows = between(picture.size.height, scaled.height);
         let mut data = vec![0.0f32; picture.channels * across * down];
         data.par_chunks_exact_mut(across * down).enumerate().for_each(|(channel, out)| {
-            let plane = &picture.data[channel * width * height..][..width * height];
+            let from = if self.channels == ChannelOrder::Bgr { picture.channels - 1 - channel } else { channel };
+            let plane = &picture.data[from * width * height..][..width * height];
             let (mean, std) = (self.mean[channel.min(2)], self.std[channel.min(2)]);
             let value = |at: usize| (plane[at] - mean) / std;
             for (out, (top, bottom, lower)) in out.chunks_exact_mut(across).zip(&rows) {

@@ -9,6 +9,12 @@ use burn::tensor::{Tensor, TensorData};
 use crate::tensors::{HostTensor, TensorMap};
 use crate::{Error, Result};
 
+/// A tensor's values in main memory, row by row.
+pub fn host<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    // Every float tensor of this program is f32, for which the conversion cannot fail.
+    tensor.into_data().try_to_vec().unwrap_or_default()
+}
+
 /// Every tensor of the module, running statistics included.
 pub fn to_map<M: Module>(module: &M) -> TensorMap {
     let mut reader = Reader { path: Path::default(), map: TensorMap::new() };

@@ -4,6 +4,8 @@ use std::fs::{File, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use sha2::{Digest, Sha256};
+
 use crate::error::{Error, Result};
 use crate::files;
 
@@ -28,6 +30,16 @@ pub struct RunFolder {
     root: PathBuf,
     existing: Existing,
     _lock: Lock,
+}
+
+/// What a checkpoint must agree with: configuration, data and initial weights.
+pub fn identity(config: &str, fingerprint: &str, init_from: Option<&Path>) -> String {
+    let mut sum = Sha256::new();
+    for part in [config.as_bytes(), fingerprint.as_bytes(), &[u8::from(init_from.is_some())]] {
+        sum.update((part.len() as u64).to_le_bytes());
+        sum.update(part);
+    }
+    sum.finalize().iter().map(|b| format!("{b:02x}")).collect()
 }
 
 /// What to do with what is already there.

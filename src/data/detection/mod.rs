@@ -6,6 +6,7 @@
 //! [`OpenOptions::on_bad_boxes`] it is left out and counted, or refused.
 
 mod annotated;
+pub mod augment;
 pub mod coco;
 mod convert;
 mod fault;

@@ -4,7 +4,7 @@
 use burn::module::Module;
 use burn::tensor::Tensor;
 
-use crate::nets::config::NetConfig;
+use crate::nets::config::{NetConfig, NetKind};
 use crate::nets::graph::{Graph, Value};
 use crate::nets::init::{Scope, WeightInit};
 use crate::nets::layers::{
@@ -198,6 +198,32 @@ impl InvertedResidual {
     }
 }
 
+/// The feature extractor at this place.
+fn features(scope: &Scope, in_channels: usize, rows: &[Row]) -> Vec<Stage> {
+    let stem = Conv2dConfig::new(in_channels, STEM_CHANNELS, 3).stride(2).padding(1);
+    let mut features = vec![Stage::Plain(conv_norm(&scope.at(0), stem, STEM_CHANNELS, Some(HardSwish)))];
+    let mut channels = STEM_CHANNELS;
+    for row in rows {
+        features.push(Stage::Inverted(InvertedResidual::new(&scope.at(features.len()), channels, row)));
+        channels = row.outputs;
+    }
+    let last = LAST_EXPANSION * channels;
+    let conv = Conv2dConfig::new(channels, last, 1);
+    features.push(Stage::Plain(conv_norm(&scope.at(features.len()), conv, last, Some(HardSwish))));
+    features
+}
+
+fn rows(kind: NetKind) -> &'static [Row] {
+    if kind == NetKind::MobilenetV3Small { &SMALL } else { &LARGE }
+}
+
+/// Channels of each entry of the feature extractor.
+pub fn channels(kind: NetKind) -> Vec<usize> {
+    let rows = rows(kind);
+    let last = LAST_EXPANSION * rows.last().map_or(STEM_CHANNELS, |row| row.outputs);
+    std::iter::once(STEM_CHANNELS).chain(rows.iter().map(|row| row.outputs)).chain([last]).collect()
+}
+
 impl MobilenetV3 {
     /// `mobilenet_v3_small` at this place.
     pub fn small(scope: &Scope, config: &NetConfig) -> Self {
@@ -209,18 +235,14 @@ impl MobilenetV3 {
         Self::new(scope, config, &LARGE, 1280)
     }
 
+    /// The feature extractor alone, of colour pictures of any size: `mobilenet_v3_small` or `mobilenet_v3_large`.
+    pub fn body(scope: &Scope, kind: NetKind) -> Vec<Stage> {
+        features(scope, 3, rows(kind))
+    }
+
     fn new(scope: &Scope, config: &NetConfig, rows: &[Row], hidden: usize) -> Self {
-        let at = |index: usize| scope.at("features").at(index);
-        let stem = Conv2dConfig::new(config.in_channels, STEM_CHANNELS, 3).stride(2).padding(1);
-        let mut features = vec![Stage::Plain(conv_norm(&at(0), stem, STEM_CHANNELS, Some(HardSwish)))];
-        let mut channels = STEM_CHANNELS;
-        for row in rows {
-            features.push(Stage::Inverted(InvertedResidual::new(&at(features.len()), channels, row)));
-            channels = row.outputs;
-        }
-        let last = LAST_EXPANSION * channels;
-        let conv = Conv2dConfig::new(channels, last, 1);
-        features.push(Stage::Plain(conv_norm(&at(features.len()), conv, last, Some(HardSwish))));
+        let features = features(&scope.at("features"), config.in_channels, rows);
+        let last = LAST_EXPANSION * rows.last().map_or(STEM_CHANNELS, |row| row.outputs);
         let linear = |index: usize, inputs, outputs| {
             let scope = scope.at("classifier").at(index);
             DenseLayer::Linear(Linear::new(&scope, inputs, outputs, WeightInit::Normal(0.01)))
@@ -238,14 +260,16 @@ impl MobilenetV3 {
 }
 
 impl Stage {
-    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+    /// Input and output [n, c, h, w].
+    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         match self {
             Self::Plain(layers) => run(layers, x),
             Self::Inverted(block) => block.forward(x),
         }
     }
 
-    fn describe(&self, graph: &mut Graph, x: &Value) -> Value {
+    /// [`Self::forward`] written down.
+    pub fn describe(&self, graph: &mut Graph, x: &Value) -> Value {
         match self {
             Self::Plain(layers) => describe(layers, graph, x),
             Self::Inverted(block) => block.describe(graph, x),

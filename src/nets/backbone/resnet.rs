@@ -177,13 +177,29 @@ impl Resnet {
             .collect()
     }
 
-    /// Channels of the four maps.
-    pub fn channels(&self) -> [usize; 4] {
-        let expansion = match self.layer1.first() {
-            Some(Block::Bottleneck(_)) => BOTTLENECK_EXPANSION,
+    /// Channels of the four maps of a network of this kind.
+    pub fn channels_of(kind: NetKind) -> [usize; 4] {
+        let expansion = match kind {
+            NetKind::Resnet50 | NetKind::Resnet101 => BOTTLENECK_EXPANSION,
             _ => 1,
         };
         WIDTHS.map(|width| width * expansion)
+    }
+
+    /// With the first parts frozen: the stem, then the four stages.
+    pub fn freeze_first(self, parts: usize) -> Self {
+        let stage = |number: usize, blocks: Vec<Block>| if parts > number { blocks.freeze() } else { blocks };
+        let Self { conv1, bn1, layer1, layer2, layer3, layer4, .. } = self;
+        let (conv1, bn1) = if parts > 0 { (conv1.freeze(), bn1.freeze()) } else { (conv1, bn1) };
+        Self {
+            conv1,
+            bn1,
+            layer1: stage(1, layer1),
+            layer2: stage(2, layer2),
+            layer3: stage(3, layer3),
+            layer4: stage(4, layer4),
+            ..self
+        }
     }
 
     fn stages(&self) -> [&[Block]; 4] {

@@ -82,26 +82,63 @@ impl Fire {
     }
 }
 
+/// Channels after the first convolution.
+const STEM: usize = 96;
+
+/// The feature extractor at this place. `border` is what the first convolution and the pools are padded with.
+fn features(scope: &Scope, in_channels: usize, border: Border) -> Vec<Stage> {
+    let at = |features: &Vec<Stage>| scope.at(features.len());
+    let (first, pool) = match border {
+        Border::None => (0, MaxPool2d { ceil_mode: true, ..MaxPool2d::new(3, 2) }),
+        Border::Centred => (3, MaxPool2d { padding: 1, ..MaxPool2d::new(3, 2) }),
+    };
+    let halve = || Stage::MaxPool2d(pool.clone());
+    let first = Conv2dConfig::new(in_channels, STEM, 7).stride(2).padding(first);
+    let mut features = vec![
+        Stage::Conv2d(first.init(WeightInit::KaimingUniformFanIn).build(&scope.at(0))),
+        Stage::Activation(Activation { kind: ActivationKind::Relu }),
+        halve(),
+    ];
+    let mut channels = STEM;
+    for (index, sizes) in FIRES.into_iter().enumerate() {
+        features.push(Stage::Fire(Fire::new(&at(&features), channels, sizes)));
+        channels = 2 * sizes[1];
+        if POOLED.contains(&index) {
+            features.push(halve());
+        }
+    }
+    features
+}
+
+/// How the first convolution and the pools meet the picture's edge.
+#[derive(Clone, Copy)]
+enum Border {
+    /// As published: nothing is added, and a last, partly outside window of a pool counts.
+    None,
+    /// Padded, so that positions lie at multiples of the stride.
+    Centred,
+}
+
+/// Channels of each entry of the feature extractor.
+pub fn channels() -> Vec<usize> {
+    let mut channels = vec![STEM; 3];
+    for (index, [_, expanded]) in FIRES.into_iter().enumerate() {
+        channels.extend([2 * expanded].repeat(if POOLED.contains(&index) { 2 } else { 1 }));
+    }
+    channels
+}
+
 impl Squeezenet {
+    /// The feature extractor alone, of colour pictures of any size, padded so that positions lie at multiples of the
+    /// stride.
+    pub fn body(scope: &Scope) -> Vec<Stage> {
+        features(scope, 3, Border::Centred)
+    }
+
     /// The network at this place.
     pub fn new(scope: &Scope, config: &NetConfig) -> Self {
-        let at = |features: &Vec<Stage>| scope.at("features").at(features.len());
-        let halve = || Stage::MaxPool2d(MaxPool2d { ceil_mode: true, ..MaxPool2d::new(3, 2) });
-        let first =
-            Conv2dConfig::new(config.in_channels, 96, 7).stride(2).init(WeightInit::KaimingUniformFanIn);
-        let mut features = vec![
-            Stage::Conv2d(first.build(&scope.at("features").at(0))),
-            Stage::Activation(Activation { kind: ActivationKind::Relu }),
-            halve(),
-        ];
-        let mut channels = 96;
-        for (index, sizes) in FIRES.into_iter().enumerate() {
-            features.push(Stage::Fire(Fire::new(&at(&features), channels, sizes)));
-            channels = 2 * sizes[1];
-            if POOLED.contains(&index) {
-                features.push(halve());
-            }
-        }
+        let features = features(&scope.at("features"), config.in_channels, Border::None);
+        let channels = 2 * FIRES[FIRES.len() - 1][1];
         let last = Conv2dConfig::new(channels, config.classes, 1)
             .padding(config.classifier_padding)
             .init(WeightInit::Normal(0.01));
@@ -116,7 +153,8 @@ impl Squeezenet {
 }
 
 impl Stage {
-    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+    /// Input and output [n, c, h, w].
+    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         match self {
             Self::Conv2d(layer) => layer.forward(x),
             Self::Activation(layer) => layer.kind.apply(x),
@@ -125,7 +163,8 @@ impl Stage {
         }
     }
 
-    fn describe(&self, graph: &mut Graph, x: &Value) -> Value {
+    /// [`Self::forward`] written down.
+    pub fn describe(&self, graph: &mut Graph, x: &Value) -> Value {
         match self {
             Self::Conv2d(layer) => layer.describe(graph, x),
             Self::Activation(layer) => layer.kind.describe(graph, x),

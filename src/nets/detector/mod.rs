@@ -3,8 +3,10 @@
 //! Names and shapes of all parameters are torchvision's. Knows tensors only: anchors, matching, codes of boxes and
 //! suppression are the detection job's.
 
-mod faster_rcnn;
+mod body;
 mod fpn;
+mod region_net;
 
-pub use faster_rcnn::{FasterRcnn, FasterRcnnConfig, Heads, REGION, Rpn};
+pub use body::Body;
 pub use fpn::Fpn;
+pub use region_net::{Family, Heads, REGION, RegionNet, RegionNetConfig, Rpn};

@@ -1,12 +1,19 @@
-//! Faster R-CNN (Ren et al. 2015) with a feature pyramid, as torchvision defines it: a backbone, a network that
-//! proposes regions on each map, and two heads that say of each region what it is and where exactly.
+//! The R-CNN family: each network is a step from the one before.
+//!
+//! | family | regions come from | what the heads see of a region |
+//! |---|---|---|
+//! | R-CNN (Girshick et al. 2014) | outside | the backbone's map of the region cut out of the picture |
+//! | Fast R-CNN (Girshick 2015) | outside | the region cut out of the maps of the whole picture |
+//! | Faster R-CNN (Ren et al. 2015) | a network that proposes, on the same maps | the same |
+//!
+//! Two heads say of each region what it is and where exactly. Names and shapes of all parameters are those of
+//! torchvision's `FasterRCNN` with a feature pyramid, of which the first two lack parts.
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, activation::relu};
 use serde::{Deserialize, Serialize};
 
-use super::Fpn;
-use crate::nets::backbone::resnet::Resnet;
+use super::{Body, Fpn};
 use crate::nets::graph::{Graph, Value};
 use crate::nets::init::{Scope, WeightInit};
 use crate::nets::layers::{ActivationKind, Conv2d, Conv2dConfig, Layer, Linear, describe, run};
@@ -14,46 +21,58 @@ use crate::nets::{NetKind, state};
 use crate::tensors::TensorMap;
 use crate::{Error, Result};
 
-/// Channels of the pyramid's maps.
-const CHANNELS: usize = 256;
 /// Rows and columns of a region for the heads.
 pub const REGION: usize = 7;
 /// Bounds that keep a hostile card from asking for absurd memory.
 const MAX_CLASSES: usize = 10_000;
-const MAX_HIDDEN: usize = 8192;
+const MAX_WIDTH: usize = 8192;
 
-/// What fixes the layers of a Faster R-CNN.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct FasterRcnnConfig {
-    /// The network whose feature maps are used: a residual network.
-    pub backbone: NetKind,
-    /// Classes of objects, without background.
-    pub classes: usize,
-    /// Anchors at each position of each map.
-    pub anchors: usize,
-    /// Values between the two dense layers of the heads.
-    #[serde(default = "hidden")]
-    pub hidden: usize,
+/// Which network of the family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Family {
+    /// Girshick et al. 2014.
+    Rcnn,
+    /// Girshick 2015.
+    FastRcnn,
+    /// Ren et al. 2015.
+    FasterRcnn,
 }
 
-fn hidden() -> usize {
-    1024
+/// What fixes the layers of a network of the R-CNN family.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RegionNetConfig {
+    /// Which network of the family.
+    pub family: Family,
+    /// The network whose feature maps are used.
+    pub backbone: NetKind,
+    /// Which of its maps, by the numbers of [`Body`], from fine to coarse; R-CNN takes one.
+    pub maps: Vec<usize>,
+    /// Classes of objects, without background.
+    pub classes: usize,
+    /// Anchors at each position of each map; only Faster R-CNN has any.
+    pub anchors: usize,
+    /// Channels of the pyramid's maps; R-CNN has no pyramid.
+    pub channels: usize,
+    /// Values between the two dense layers of the heads.
+    pub hidden: usize,
 }
 
 /// A backbone with its pyramid, the network that proposes, and the heads.
 #[derive(Module, Debug)]
-pub struct FasterRcnn {
-    backbone: Body,
-    rpn: Proposer,
+pub struct RegionNet {
+    backbone: Trunk,
+    rpn: Option<Proposer>,
     roi_heads: Heads,
+    maps: Vec<usize>,
 }
 
 /// The part of a backbone that makes maps, and the pyramid over them.
 #[derive(Module, Debug)]
-pub struct Body {
-    body: Resnet,
-    fpn: Fpn,
+pub struct Trunk {
+    body: Body,
+    fpn: Option<Fpn>,
 }
 
 /// What holds the head under its published name.
@@ -92,33 +111,47 @@ pub struct Predictor {
     bbox_pred: Linear,
 }
 
-impl FasterRcnnConfig {
+impl RegionNetConfig {
     /// Checks that the network can be built.
     ///
     /// # Errors
     /// [`Error::Config`] naming the setting.
     pub fn validate(&self) -> Result<()> {
-        let refuse = |what: String| Err(Error::Config(format!("faster-rcnn: {what}")));
-        if !self.backbone.is_resnet() {
-            return refuse(format!("{} is no residual network; give resnet18 to resnet101", self.backbone));
+        let refuse = |what: String| Err(Error::Config(format!("net: {what}")));
+        let Some(available) = Body::channels(self.backbone) else {
+            return refuse(format!("{} gives no maps to a detector; give {}", self.backbone, Body::KINDS));
+        };
+        let most = if self.family == Family::Rcnn { 1 } else { 8 };
+        if !(1..=most).contains(&self.maps.len())
+            || !self.maps.is_sorted_by(|a, b| a < b)
+            || self.maps.iter().any(|&map| map >= available.len())
+        {
+            return refuse(format!(
+                "maps {:?}; give 1 to {most} rising numbers below {} for {}",
+                self.maps,
+                available.len(),
+                self.backbone
+            ));
         }
-        if !(1..=MAX_CLASSES).contains(&self.classes) {
-            return refuse(format!("{} classes; give 1 to {MAX_CLASSES}", self.classes));
+        let ranges = [
+            ("classes", self.classes, 1..=MAX_CLASSES),
+            ("anchors", self.anchors, if self.family == Family::FasterRcnn { 1..=64 } else { 0..=0 }),
+            ("channels", self.channels, if self.family == Family::Rcnn { 0..=0 } else { 1..=MAX_WIDTH }),
+            ("hidden", self.hidden, 1..=MAX_WIDTH),
+        ];
+        match ranges.into_iter().find(|(_, value, range)| !range.contains(value)) {
+            Some((name, value, range)) => {
+                refuse(format!("{name} is {value}; give {} to {}", range.start(), range.end()))
+            }
+            None => Ok(()),
         }
-        if !(1..=64).contains(&self.anchors) {
-            return refuse(format!("{} anchors a position; give 1 to 64", self.anchors));
-        }
-        if !(1..=MAX_HIDDEN).contains(&self.hidden) {
-            return refuse(format!("{} hidden values; give 1 to {MAX_HIDDEN}", self.hidden));
-        }
-        Ok(())
     }
 
     /// The network with initial weights that depend on the seed only, on this device.
     ///
     /// # Errors
     /// As [`Self::validate`].
-    pub fn init(&self, seed: u64, device: &Device) -> Result<FasterRcnn> {
+    pub fn init(&self, seed: u64, device: &Device) -> Result<RegionNet> {
         self.build(&Scope::seeded(seed, device))
     }
 
@@ -126,7 +159,7 @@ impl FasterRcnnConfig {
     ///
     /// # Errors
     /// As [`Self::validate`].
-    pub fn blank(&self, device: &Device) -> Result<FasterRcnn> {
+    pub fn blank(&self, device: &Device) -> Result<RegionNet> {
         self.build(&Scope::blank(device))
     }
 
@@ -134,32 +167,50 @@ impl FasterRcnnConfig {
     ///
     /// # Errors
     /// As [`Self::validate`] and [`state::load_map`].
-    pub fn load(&self, weights: &TensorMap, device: &Device) -> Result<FasterRcnn> {
+    pub fn load(&self, weights: &TensorMap, device: &Device) -> Result<RegionNet> {
         state::load_map(self.blank(device)?, weights)
     }
 
-    fn build(&self, scope: &Scope) -> Result<FasterRcnn> {
+    /// Channels of what the heads see.
+    pub fn region_channels(&self) -> usize {
+        let of_body = || Body::channels(self.backbone)?.get(*self.maps.last()?).copied();
+        if self.family == Family::Rcnn { of_body().unwrap_or(0) } else { self.channels }
+    }
+
+    fn build(&self, scope: &Scope) -> Result<RegionNet> {
         self.validate()?;
         let backbone = scope.at("backbone");
-        let body = Resnet::body(&backbone.at("body"), self.backbone);
-        let fpn = Fpn::new(&backbone.at("fpn"), &body.channels(), CHANNELS);
-        Ok(FasterRcnn {
-            backbone: Body { body, fpn },
-            rpn: Proposer { head: Rpn::new(&scope.at("rpn").at("head"), CHANNELS, self.anchors) },
-            roi_heads: Heads::new(&scope.at("roi_heads"), CHANNELS, self.hidden, self.classes),
+        let body = Body::new(&backbone.at("body"), self.backbone)
+            .ok_or_else(|| Error::Config(format!("{} gives no maps to a detector", self.backbone)))?;
+        let all = Body::channels(self.backbone).unwrap_or_default();
+        let inputs: Vec<usize> = self.maps.iter().map(|&map| all[map]).collect();
+        let fpn = (self.family != Family::Rcnn).then(|| Fpn::new(&backbone.at("fpn"), &inputs, self.channels));
+        let rpn = (self.family == Family::FasterRcnn)
+            .then(|| Proposer { head: Rpn::new(&scope.at("rpn").at("head"), self.channels, self.anchors) });
+        let channels = self.region_channels();
+        Ok(RegionNet {
+            backbone: Trunk { body, fpn },
+            rpn,
+            roi_heads: Heads::new(&scope.at("roi_heads"), channels, self.hidden, self.classes),
+            maps: self.maps.clone(),
         })
     }
 }
 
-impl FasterRcnn {
-    /// The pyramid's maps [n, 256, h, w], from fine to coarse; the last one is for proposals only.
+impl RegionNet {
+    /// The maps of pictures [n, 3, h, w], from fine to coarse: the pyramid's, the last of which is for proposals only;
+    /// of R-CNN, which has no pyramid, the body's one map.
     pub fn maps(&self, x: Tensor<4>) -> Vec<Tensor<4>> {
-        self.backbone.fpn.forward(self.backbone.body.maps(x))
+        let maps = self.backbone.body.maps(x, &self.maps);
+        match &self.backbone.fpn {
+            Some(fpn) => fpn.forward(maps),
+            None => maps,
+        }
     }
 
-    /// The network that proposes.
-    pub fn rpn(&self) -> &Rpn {
-        &self.rpn.head
+    /// The network that proposes; only Faster R-CNN has one.
+    pub fn rpn(&self) -> Option<&Rpn> {
+        self.rpn.as_ref().map(|proposer| &proposer.head)
     }
 
     /// The heads.
@@ -167,12 +218,22 @@ impl FasterRcnn {
         &self.roi_heads
     }
 
-    /// All that comes before the regions, written down: the maps, and for each of them logits and corrections of
-    /// anchors.
+    /// With the first parts of the backbone frozen, as [`Body::freeze_first`] counts them.
+    pub fn freeze_first(mut self, parts: usize) -> Self {
+        self.backbone.body = self.backbone.body.freeze_first(parts);
+        self
+    }
+
+    /// [`Self::maps`] written down, and for each map logits and corrections of anchors, if the network proposes.
     pub fn describe_maps(&self, graph: &mut Graph, x: &Value) -> (Vec<Value>, Vec<[Value; 2]>) {
-        let maps = self.backbone.body.describe_maps(graph, x);
-        let maps = self.backbone.fpn.describe(graph, &maps);
-        let proposals = maps.iter().map(|map| self.rpn.head.describe(graph, map)).collect();
+        let mut maps = self.backbone.body.describe_maps(graph, x, &self.maps);
+        if let Some(fpn) = &self.backbone.fpn {
+            maps = fpn.describe(graph, &maps);
+        }
+        let proposals = match self.rpn() {
+            Some(rpn) => maps.iter().map(|map| rpn.describe(graph, map)).collect(),
+            None => Vec::new(),
+        };
         (maps, proposals)
     }
 }

@@ -1,0 +1,166 @@
+//! From a data set on disk to what training, evaluation and reports need of it.
+
+use std::path::Path;
+use std::sync::OnceLock;
+
+use opticus_pixels::Image8;
+use opticus_pixels::codec::ColorMode;
+use opticus_pixels::geometry::{Box2d, Size};
+
+use super::config::TrainConfig;
+use super::learner::Recipe;
+use super::predict::{planes, search};
+use crate::data::detection::augment::Scene;
+use crate::data::detection::{self, Annotated, Annotation, OpenOptions, Splits};
+use crate::data::{Cached, Dataset, Format, Loader, LoaderOptions, Sizes};
+use crate::error::{Error, Result};
+
+/// Part of the training pictures set aside where the data set has no validation part and none is asked for.
+pub const DEFAULT_VAL_SPLIT: f64 = 0.2;
+
+/// The parts of an annotated data set that a training run uses.
+#[derive(Debug)]
+pub struct Parts {
+    /// Learnt from.
+    pub train: Annotated,
+    /// Chooses the best epoch.
+    pub val: Annotated,
+    /// Measured once, at the end; never chosen by.
+    pub test: Option<Annotated>,
+    /// What people should know: boxes and pictures that were left out, and why.
+    pub notes: Vec<String>,
+    /// The kind of data set.
+    pub format: Format,
+}
+
+/// Opens a data set for training: with the validation part that is there or that is asked for.
+///
+/// # Errors
+/// [`Error::Input`] for data nothing can be learnt from, [`Error::Config`] for a split that leaves a part empty.
+pub fn open_for_training(path: &Path, config: &TrainConfig) -> Result<Parts> {
+    let options = OpenOptions {
+        on_bad: config.data.on_bad,
+        on_bad_boxes: config.data.on_bad_boxes,
+        color: Some(ColorMode::Rgb),
+        ..OpenOptions::default()
+    };
+    let mut splits = detection::open(path, config.data.format, &options)?;
+    splits.train.check_trainable()?;
+    let fraction = config.data.val_split;
+    if splits.val.is_none() || fraction.is_some() {
+        splits = splits.with_validation(fraction.unwrap_or(DEFAULT_VAL_SPLIT), config.seed)?;
+    }
+    let Splits { train, val, test, faults, mut notes, format } = splits;
+    if faults.total() > 0 {
+        notes.push(format!("left out: {}", faults.summary()));
+    }
+    let val = val.filter(|v| !v.is_empty()).ok_or_else(|| {
+        Error::Input(
+            "too few pictures to set some aside for validation; add pictures or raise --val-split".into(),
+        )
+    })?;
+    Ok(Parts { train, val, test, notes, format })
+}
+
+/// What a picture of a batch is to be found to hold, in pixels of the network's input.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Target {
+    /// The objects: class and box.
+    pub truth: Vec<(usize, Box2d)>,
+    /// Regions that may hold an object, best first, for the networks that propose none.
+    pub proposals: Vec<Box2d>,
+    /// What of the input is picture.
+    pub within: Size,
+}
+
+/// Batches for training: decoded, augmented with their boxes and prepared ahead of the trainer. One batch holds the
+/// pictures of one step, `fit.accumulate` times `fit.batch_size`.
+///
+/// # Errors
+/// As [`Loader::with`].
+pub fn training_loader(
+    pictures: Pictures,
+    config: &TrainConfig,
+    recipe: &Recipe,
+) -> Result<Loader<Pictures, Target>> {
+    let batch_size = config.fit.batch_size * config.fit.accumulate;
+    let options = LoaderOptions {
+        batch_size,
+        shuffle: true,
+        drop_last: pictures.len() > batch_size,
+        seed: config.seed,
+        sizes: Sizes::Padded,
+        ..LoaderOptions::default()
+    };
+    let (augment, transform) = (config.augment.clone(), recipe.transform.clone());
+    let needs_proposals = recipe.net.needs_proposals();
+    Loader::with(pictures, options, move |pictures, index, rng| {
+        let scene = augment.apply(&|index| pictures.scene(index, needs_proposals), index, rng)?;
+        let (input, placement) = transform.apply(&planes(&scene.image));
+        let seen = |b: &Box2d| placement.box_to_frame(*b).clipped(placement.scaled);
+        // A region of many objects teaches nothing about one.
+        let objects = scene.annotations.iter().filter(|a| !a.crowd);
+        let truth = objects.map(|a| (a.class, seen(&a.bounds))).filter(|(_, b)| b.valid()).collect();
+        let proposals = scene.proposals.iter().map(seen).filter(|b| b.valid()).collect();
+        Ok((input, Target { truth, proposals, within: placement.scaled }))
+    })
+}
+
+/// Annotated pictures, decoded once while they fit, with the regions that selective search finds in each, looked for
+/// once.
+pub struct Pictures {
+    cached: Cached<Annotated>,
+    proposals: Vec<OnceLock<Vec<Box2d>>>,
+}
+
+impl Pictures {
+    /// Keeps up to so many megabytes of decoded pictures.
+    pub fn new(pictures: Annotated, cache_mb: usize) -> Self {
+        let proposals = (0..pictures.len()).map(|_| OnceLock::new()).collect();
+        Self { cached: Cached::new(pictures, (cache_mb as u64) << 20), proposals }
+    }
+
+    /// The data set itself.
+    pub fn annotated(&self) -> &Annotated {
+        self.cached.inner()
+    }
+
+    /// A picture with its objects, and with its regions where they are needed.
+    fn scene(&self, index: usize, with_proposals: bool) -> Result<Scene> {
+        let proposals = if with_proposals { self.proposals(index)? } else { Vec::new() };
+        Ok(Scene { image: self.load(index)?, annotations: self.target(index), proposals })
+    }
+
+    /// The regions of a picture, best first, in its pixels.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if it cannot be read.
+    pub fn proposals(&self, index: usize) -> Result<Vec<Box2d>> {
+        let Some(place) = self.proposals.get(index) else { return Ok(Vec::new()) };
+        if let Some(known) = place.get() {
+            return Ok(known.clone());
+        }
+        let found = search(&self.load(index)?);
+        Ok(place.get_or_init(|| found).clone())
+    }
+}
+
+impl Dataset for Pictures {
+    type Target = Vec<Annotation>;
+
+    fn len(&self) -> usize {
+        self.cached.len()
+    }
+
+    fn load(&self, index: usize) -> Result<Image8> {
+        self.cached.load(index)
+    }
+
+    fn target(&self, index: usize) -> Vec<Annotation> {
+        self.cached.target(index)
+    }
+
+    fn name(&self, index: usize) -> String {
+        self.cached.name(index)
+    }
+}

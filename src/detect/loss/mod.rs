@@ -1,0 +1,3 @@
+//! What detectors are trained by.
+
+pub mod regions;

@@ -1,0 +1,201 @@
+//! The one path from a picture to detections: training's evaluation, the command line and the library all end in
+//! [`Detector::detect`].
+
+use std::path::Path;
+
+use burn::module::Module;
+use burn::tensor::Device;
+use opticus_pixels::codec::{self, ColorMode, Limits};
+use opticus_pixels::geometry::Box2d;
+use opticus_pixels::preprocess::Planes;
+use opticus_pixels::propose::{Effort, Proposing, propose};
+use opticus_pixels::suppress::Candidate;
+use opticus_pixels::Image8;
+
+use super::dataset::Pictures;
+use super::metrics::{CocoOptions, DetectScores, Found};
+use super::net::{DetectorConfig, DetectorNet, Stages};
+use super::score::truth_of;
+use super::transform::Transform;
+use super::two_stage::RegionDetector;
+use crate::bundle::{self, Bundle, Card};
+use crate::data::Dataset;
+use crate::error::{Error, Result};
+
+/// A trained detector: network, class names and the input that it was trained with.
+#[derive(Debug)]
+pub struct Detector {
+    config: DetectorConfig,
+    classes: Vec<String>,
+    transform: Transform,
+    way: Way,
+}
+
+#[derive(Debug)]
+enum Way {
+    Two(RegionDetector),
+}
+
+impl Detector {
+    /// Loads an Opticus model file; it holds everything that prediction needs.
+    ///
+    /// # Errors
+    /// [`Error::ModelFile`] naming the file and what is wrong with it; [`Error::Io`].
+    pub fn load(path: impl AsRef<Path>, device: &Device) -> Result<Self> {
+        let path = path.as_ref();
+        Self::from_bundle(bundle::load(path)?, device).map_err(|e| match e {
+            Error::ModelFile(message) => Error::ModelFile(format!("{}: {message}", path.display())),
+            other => other,
+        })
+    }
+
+    /// A detector from a model file's contents.
+    ///
+    /// # Errors
+    /// [`Error::ModelFile`] if it is for another job, or its parts do not fit each other.
+    pub fn from_bundle(bundle: Bundle, device: &Device) -> Result<Self> {
+        let Card { job, net, classes, preprocessing, .. } = bundle.card;
+        if job != super::JOB {
+            return Err(Error::ModelFile(format!(
+                "this model is for the job `{job}`, not `{}`; use `opticus {job}`",
+                super::JOB
+            )));
+        }
+        let config: DetectorConfig = bundle::from_json("net", net)?;
+        config.validate().map_err(|e| Error::ModelFile(format!("the card's `net` makes no sense: {e}")))?;
+        let transform: Transform = bundle::from_json("preprocessing", preprocessing)?;
+        let net = config.load(&bundle.tensors, device)?;
+        Self::from_parts(&net, config, classes, transform)
+    }
+
+    /// A detector from its parts, which must fit each other.
+    ///
+    /// # Errors
+    /// [`Error::ModelFile`] if they do not.
+    pub fn from_parts(
+        net: &DetectorNet,
+        config: DetectorConfig,
+        classes: Vec<String>,
+        transform: Transform,
+    ) -> Result<Self> {
+        transform
+            .validate()
+            .map_err(|e| Error::ModelFile(format!("the card's `preprocessing` makes no sense: {e}")))?;
+        if classes.len() != config.classes() {
+            return Err(Error::ModelFile(format!(
+                "the model names {} classes but its network has {}",
+                classes.len(),
+                config.classes()
+            )));
+        }
+        let way = match (net.valid(), &config.stages) {
+            (DetectorNet::Regions(net), Stages::Two(two)) => {
+                Way::Two(RegionDetector::new(&net, two.clone(), transform.clone())?)
+            }
+        };
+        Ok(Self { config, classes, transform, way })
+    }
+
+    /// Class names, by index.
+    pub fn classes(&self) -> &[String] {
+        &self.classes
+    }
+
+    /// What the network is.
+    pub fn config(&self) -> &DetectorConfig {
+        &self.config
+    }
+
+    /// How pictures are prepared for the network.
+    pub fn transform(&self) -> &Transform {
+        &self.transform
+    }
+
+    /// Decodes a file for this model.
+    ///
+    /// # Errors
+    /// [`Error::Input`] naming the file.
+    pub fn read(&self, path: &Path, limits: &Limits) -> Result<Image8> {
+        codec::decode_file(path, limits)
+            .map(|d| d.into_image8(ColorMode::Rgb))
+            .map_err(|e| Error::Input(format!("{}: {e}", path.display())))
+    }
+
+    /// What is in a picture of any size: best first, boxes in pixels of the picture, classes from 0. A network that
+    /// proposes no regions gets those of selective search.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for a picture that is too large.
+    pub fn detect(&self, image: &Image8) -> Result<Vec<Candidate>> {
+        let searched = self.config.needs_proposals().then(|| search(image));
+        self.detect_in(image, searched.as_deref().unwrap_or_default())
+    }
+
+    /// [`Self::detect`] with regions from elsewhere, best first, in pixels of the picture. A network that proposes its
+    /// own does not look at them.
+    ///
+    /// # Errors
+    /// As [`Self::detect`].
+    pub fn detect_in(&self, image: &Image8, proposals: &[Box2d]) -> Result<Vec<Candidate>> {
+        match &self.way {
+            Way::Two(detector) => detector.detect(&planes(image), proposals),
+        }
+    }
+
+    /// Regions in which the network looks, best first, in pixels of the picture; `None` if it proposes none.
+    ///
+    /// # Errors
+    /// As [`Self::detect`].
+    pub fn propose(&self, image: &Image8) -> Result<Option<Vec<Candidate>>> {
+        match &self.way {
+            Way::Two(detector) if !detector.needs_proposals() => detector.propose(&planes(image)).map(Some),
+            Way::Two(_) => Ok(None),
+        }
+    }
+}
+
+/// Regions that may hold an object, by selective search: what R-CNN and Fast R-CNN look at, in training and after.
+pub fn search(image: &Image8) -> Vec<Box2d> {
+    propose(image, &Proposing::new(Effort::Fast))
+}
+
+/// Red, green and blue planes in 0 to 1.
+pub(super) fn planes(image: &Image8) -> Planes {
+    let image = image.to_mode(ColorMode::Rgb);
+    let area = image.size.area() as usize;
+    let mut data = vec![0.0f32; 3 * area];
+    for (channel, plane) in data.chunks_exact_mut(area.max(1)).enumerate() {
+        let samples = image.data.iter().skip(channel).step_by(3);
+        plane.iter_mut().zip(samples).for_each(|(value, sample)| *value = f32::from(*sample) / 255.0);
+    }
+    Planes { channels: 3, size: image.size, data }
+}
+
+/// Measures a detector on annotated pictures: the same path as any prediction. `watch` gets each picture's number and
+/// detections, for reports.
+///
+/// # Errors
+/// [`Error::Input`] for a picture that cannot be read.
+pub fn evaluate(
+    detector: &Detector,
+    pictures: &Pictures,
+    mut watch: impl FnMut(usize, &[Candidate]),
+) -> Result<DetectScores> {
+    let mut found = Vec::new();
+    for index in 0..pictures.len() {
+        let image = pictures.load(index)?;
+        let detections = match detector.config.needs_proposals() {
+            true => detector.detect_in(&image, &pictures.proposals(index)?)?,
+            false => detector.detect_in(&image, &[])?,
+        };
+        found.extend(detections.iter().map(|d| Found {
+            image: index as u32,
+            class: d.class as u32,
+            bbox: d.bounds.to_xywh(),
+            score: d.score,
+        }));
+        watch(index, &detections);
+    }
+    let truth = truth_of(pictures.annotated());
+    Ok(DetectScores::coco(detector.classes(), pictures.len(), &truth, &found, &CocoOptions::default()))
+}

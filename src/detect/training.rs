@@ -1,0 +1,217 @@
+//! A whole training run: data, network, loop, final measurement, report.
+
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+
+use burn::tensor::Device;
+
+use super::config::TrainConfig;
+use super::dataset::{self, Parts, Pictures};
+use super::learner::{Batches, DetectLearner, Recipe};
+use super::metrics::DetectScores;
+use super::net::{self, DetectorNet};
+use super::predict::{self, Detector};
+use super::transform::Transform;
+use crate::bundle::{self, Bundle, Metric, Provenance};
+use crate::data::Dataset;
+use crate::error::{Error, Result};
+use crate::nets::detector::Body;
+use crate::nets::{NetConfig, state};
+use crate::tensors::TensorMap;
+use crate::train::{Existing, Fitted, Progress, Run, RunFolder, Schedule, fit, run};
+
+/// What to train, to where.
+#[derive(Debug)]
+pub struct Order<'a> {
+    /// Everything that decides the result.
+    pub config: &'a TrainConfig,
+    /// Another model to take fitting weights from: a detector, or a classifier whose network is the backbone.
+    pub init_from: Option<&'a Path>,
+    /// The run folder.
+    pub out: &'a Path,
+    /// What to do with a run that is already there.
+    pub existing: Existing,
+    /// Where to compute.
+    pub device: &'a Device,
+    /// Set by Ctrl-C.
+    pub interrupted: &'a AtomicBool,
+}
+
+/// What a run came to.
+#[derive(Debug)]
+pub struct Trained {
+    /// How the loop ended.
+    pub fitted: Fitted,
+    /// The best model on the validation part.
+    pub val: DetectScores,
+    /// The best model on the test part, which chose nothing.
+    pub test: Option<DetectScores>,
+}
+
+/// Trains a detector. See [`fit()`] for what survives an interruption.
+///
+/// # Errors
+/// Whatever is wrong with data, configuration, disk or the course of training; see [`Error`].
+pub fn train(data: &Path, order: &Order<'_>, progress: &mut dyn Progress) -> Result<Trained> {
+    train_on(dataset::open_for_training(data, order.config)?, order, progress)
+}
+
+/// Trains a detector on pictures that are already open.
+///
+/// # Errors
+/// As [`train`].
+pub fn train_on(parts: Parts, order: &Order<'_>, progress: &mut dyn Progress) -> Result<Trained> {
+    let Order { config, device, .. } = order;
+    parts.notes.iter().for_each(|note| progress.message(note));
+    let given = order.init_from.map(Given::read).transpose()?;
+    if config.net.freeze > 0 && given.is_none() {
+        return Err(Error::Config(
+            "net.freeze keeps parts of the backbone as they are, which makes sense with --init-from only".into(),
+        ));
+    }
+    let classes = parts.train.classes().to_vec();
+    let transform = given.as_ref().and_then(|given| given.transform.as_ref());
+    let (detector, transform) = net::resolve(config, classes.len(), transform)?;
+    let fingerprint = parts.train.fingerprint()?;
+    let resolved = toml::to_string_pretty(config)
+        .map_err(|e| Error::Config(format!("the configuration cannot be written as TOML: {e}")))?;
+    let identity = run::identity(&resolved, &fingerprint, order.init_from);
+    let mut net = detector.init(config.seed, &(*device).clone().autodiff())?;
+    if let Some(given) = &given {
+        net = given.hand_over(net, &detector, progress)?.freeze_first(config.net.freeze);
+    }
+    let folder = RunFolder::open(order.out, order.existing)?;
+    folder.write_config(&resolved)?;
+    progress.message(&format!(
+        "{}: {} parameters, shorter side {}; {} pictures with {} boxes to learn from, {} to choose by, {} to test",
+        detector.name,
+        state::parameter_count(&net),
+        transform.shorter,
+        parts.train.len(),
+        parts.train.boxes(),
+        parts.val.len(),
+        parts.test.as_ref().map_or(0, Dataset::len),
+    ));
+    let recipe = Recipe {
+        net: detector,
+        classes,
+        transform,
+        provenance: Provenance {
+            command: config.command()?,
+            seed: Some(config.seed),
+            data_fingerprint: fingerprint,
+            product_version: env!("CARGO_PKG_VERSION").into(),
+        },
+        val_name: "validation".into(),
+    };
+    let Parts { train, val, test, .. } = parts;
+    let cache = config.data.cache_mb;
+    let batches = Batches(dataset::training_loader(Pictures::new(train, cache), config, &recipe)?);
+    let mut learner = DetectLearner::new(net, config, recipe, Pictures::new(val, cache), device)?;
+    let steps = batches.0.batches() as u64;
+    let schedule = Schedule::new(&config.schedule, config.optimizer.lr, steps, u64::from(config.fit.epochs))?;
+    let run = Run {
+        folder: &folder,
+        config: &config.fit,
+        schedule: &schedule,
+        seed: config.seed,
+        identity: &identity,
+        resume: order.existing == Existing::Resume,
+        interrupted: order.interrupted,
+    };
+    let fitted = fit(&mut learner, &batches, &run, progress)?;
+    let best = folder.best();
+    let detector = Detector::load(&best, device)?;
+    let val = predict::evaluate(&detector, learner.val(), |_, _| {})?;
+    let mut tested = None;
+    if let Some(part) = test {
+        progress.message(&format!("measuring the best model on {} test pictures", part.len()));
+        let scores = predict::evaluate(&detector, &Pictures::new(part, 0), |_, _| {})?;
+        note_test(&best, &scores)?;
+        tested = Some(scores);
+    }
+    Ok(Trained { fitted, val, test: tested })
+}
+
+/// Writes the test figures into the best model's card, beside the validation figures that chose it.
+fn note_test(path: &Path, scores: &DetectScores) -> Result<()> {
+    let mut bundle = bundle::load(path)?;
+    let figures = [("ap", scores.ap), ("ap50", scores.ap50), ("ap75", scores.ap75), ("ar100", scores.ar100)];
+    bundle.card.metrics.retain(|metric| metric.data != "test");
+    bundle.card.metrics.extend(figures.into_iter().filter_map(|(name, value)| {
+        value.map(|value| Metric { name: name.into(), value, data: "test".into(), count: scores.images })
+    }));
+    bundle::save(path, &bundle)
+}
+
+/// Another model to start from.
+struct Given<'a> {
+    path: &'a Path,
+    bundle: Bundle,
+    /// How its pictures are prepared, sizes aside.
+    transform: Option<Transform>,
+    /// The network, if it is a classifier.
+    classifier: Option<NetConfig>,
+}
+
+impl<'a> Given<'a> {
+    fn read(path: &'a Path) -> Result<Self> {
+        let bundle = bundle::load(path)?;
+        let (net, preprocessing) = (bundle.card.net.clone(), bundle.card.preprocessing.clone());
+        let (transform, classifier) = match bundle.card.job.as_str() {
+            super::JOB => (Some(bundle::from_json("preprocessing", preprocessing)?), None),
+            "classify" => {
+                let seen = Transform::like(&bundle::from_json("preprocessing", preprocessing)?)?;
+                (Some(seen), Some(bundle::from_json("net", net)?))
+            }
+            job => {
+                return Err(Error::ModelFile(format!(
+                    "{} is for the job `{job}`; --init-from takes a detector, or a classifier as backbone",
+                    path.display()
+                )));
+            }
+        };
+        Ok(Self { path, bundle, transform, classifier })
+    }
+
+    /// The network with all weights that fit, saying what was left.
+    fn hand_over(
+        &self,
+        net: DetectorNet,
+        detector: &net::DetectorConfig,
+        progress: &mut dyn Progress,
+    ) -> Result<DetectorNet> {
+        let tensors = match &self.classifier {
+            None => self.bundle.tensors.clone(),
+            Some(classifier) if classifier.name != detector.backbone() => {
+                return Err(Error::Config(format!(
+                    "{} is a {}, and the detector's backbone a {}; give --set net.backbone={}",
+                    self.path.display(),
+                    classifier.name,
+                    detector.backbone(),
+                    classifier.name
+                )));
+            }
+            Some(classifier) => {
+                let named = self.bundle.tensors.iter().filter_map(|(name, tensor)| {
+                    let name = Body::name(classifier.name, name)?;
+                    Some((format!("backbone.body.{name}"), tensor.clone()))
+                });
+                named.collect::<TensorMap>()
+            }
+        };
+        let partial = state::load_partial(net, &tensors);
+        if partial.taken.is_empty() {
+            return Err(Error::ModelFile(format!(
+                "{} has no tensor that fits this network; --init-from needs the same --net or its backbone",
+                self.path.display()
+            )));
+        }
+        progress.message(&format!("took {} tensors from {}", partial.taken.len(), self.path.display()));
+        // Of a classifier nothing but the backbone can fit.
+        if self.classifier.is_none() {
+            partial.left.iter().for_each(|left| progress.message(&format!("left out: {left}")));
+        }
+        Ok(partial.module)
+    }
+}
