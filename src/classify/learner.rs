@@ -116,8 +116,11 @@ impl Learner for ClassifyLearner {
             let weighted = loss * (n as f32 / count as f32);
             gradients.accumulate(&self.net, GradientsParams::from_grads(weighted.backward(), &self.net));
             total += f64::from(weighted.into_scalar::<f32>());
-            right +=
-                state::host(logits).chunks_exact(classes).zip(labels).filter(|(row, l)| top(row) == **l).count();
+            right += state::host(logits)
+                .chunks_exact(classes)
+                .zip(labels)
+                .filter(|(row, l)| top(row) == **l)
+                .count();
         }
         if total.is_finite() {
             self.optimizer.improve(&mut self.net, &gradients.grads(), context.lr);

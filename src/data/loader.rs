@@ -238,7 +238,9 @@ fn copy(planes: &Planes, frame: &mut [f32], size: Size) {
     }
     let [across, wide] = [planes.size.width, size.width].map(|side| side.max(1) as usize);
     let height = planes.size.height as usize;
-    let rows = frame.chunks_exact_mut(wide * size.height as usize).flat_map(|p| p.chunks_exact_mut(wide).take(height));
+    let rows = frame
+        .chunks_exact_mut(wide * size.height as usize)
+        .flat_map(|p| p.chunks_exact_mut(wide).take(height));
     rows.zip(planes.data.chunks_exact(across)).for_each(|(to, from)| to[..across].copy_from_slice(from));
 }
 

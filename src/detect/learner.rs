@@ -5,8 +5,8 @@ use std::path::Path;
 use burn::module::Module;
 use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::{Device, Tensor, TensorData};
-use opticus_kernels::engine::roi_align;
 use opticus_kernels::Roi;
+use opticus_kernels::engine::roi_align;
 use opticus_pixels::geometry::{Box2d, Size};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -384,11 +384,7 @@ impl Learner for DetectLearner {
 }
 
 /// Adds figures, each times its share, to those of the parts before.
-fn add(
-    sums: &mut Vec<(&'static str, f64)>,
-    figures: impl Iterator<Item = (&'static str, f64)>,
-    share: f64,
-) {
+fn add(sums: &mut Vec<(&'static str, f64)>, figures: impl Iterator<Item = (&'static str, f64)>, share: f64) {
     for (i, (name, value)) in figures.enumerate() {
         match sums.get_mut(i) {
             Some((_, sum)) => *sum += value * share,

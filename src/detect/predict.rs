@@ -5,12 +5,12 @@ use std::path::Path;
 
 use burn::module::Module;
 use burn::tensor::Device;
+use opticus_pixels::Image8;
 use opticus_pixels::codec::{self, ColorMode, Limits};
 use opticus_pixels::geometry::Box2d;
 use opticus_pixels::preprocess::Planes;
 use opticus_pixels::propose::{Effort, Proposing, propose};
 use opticus_pixels::suppress::Candidate;
-use opticus_pixels::Image8;
 
 use super::dataset::Pictures;
 use super::metrics::{CocoOptions, DetectScores, Found};

@@ -26,7 +26,8 @@ impl Reading {
     /// From maps of these sizes for an input of which `scaled` is picture. Scales are powers of two of the scaled
     /// picture, not of its frame (torchvision's `MultiScaleRoIAlign`).
     pub fn of_maps(maps: impl IntoIterator<Item = Size>, scaled: Size) -> Self {
-        let scale = |map: Size| (f64::from(map.height) / f64::from(scaled.height.max(1))).log2().round() as i32;
+        let scale =
+            |map: Size| (f64::from(map.height) / f64::from(scaled.height.max(1))).log2().round() as i32;
         Self::Maps(maps.into_iter().map(scale).collect())
     }
 

@@ -66,7 +66,8 @@ pub fn train_on(parts: Parts, order: &Order<'_>, progress: &mut dyn Progress) ->
     let given = order.init_from.map(Given::read).transpose()?;
     if config.net.freeze > 0 && given.is_none() {
         return Err(Error::Config(
-            "net.freeze keeps parts of the backbone as they are, which makes sense with --init-from only".into(),
+            "net.freeze keeps parts of the backbone as they are, which makes sense with --init-from only"
+                .into(),
         ));
     }
     let classes = parts.train.classes().to_vec();

@@ -112,7 +112,8 @@ impl Transform {
         let rows = between(picture.size.height, scaled.height);
         let mut data = vec![0.0f32; picture.channels * across * down];
         data.par_chunks_exact_mut(across * down).enumerate().for_each(|(channel, out)| {
-            let from = if self.channels == ChannelOrder::Bgr { picture.channels - 1 - channel } else { channel };
+            let from =
+                if self.channels == ChannelOrder::Bgr { picture.channels - 1 - channel } else { channel };
             let plane = &picture.data[from * width * height..][..width * height];
             let (mean, std) = (self.mean[channel.min(2)], self.std[channel.min(2)]);
             let value = |at: usize| (plane[at] - mean) / std;

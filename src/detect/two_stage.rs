@@ -61,7 +61,8 @@ impl TwoStage {
         let levels = self.net.maps.len() + 1;
         let anchored = (0..self.anchors.sizes.len()).map(|level| self.anchors.per_position(level));
         let proposes = self.net.family == Family::FasterRcnn;
-        if proposes && (self.anchors.sizes.len() != levels || anchored.into_iter().any(|n| n != self.net.anchors))
+        if proposes
+            && (self.anchors.sizes.len() != levels || anchored.into_iter().any(|n| n != self.net.anchors))
         {
             return refuse(format!(
                 "the network has {levels} maps with {} anchors a position; the anchors are for {} maps",

@@ -70,7 +70,10 @@ pub fn run(args: TrainArgs, global: &Global) -> Result<()> {
         return output::json(&TrainResult { epochs, seconds, model, val, test });
     }
     output::line(&format!("validation: {}", trained.val.to_string().trim_end()))?;
-    trained.test.iter().try_for_each(|scores| output::line(&format!("test: {}", scores.to_string().trim_end())))?;
+    trained
+        .test
+        .iter()
+        .try_for_each(|scores| output::line(&format!("test: {}", scores.to_string().trim_end())))?;
     output::line(&format!("{epochs} epochs in {seconds:.0} s; best model: {model}"))?;
     output::line(&format!("report: {}", args.run.out.join("report.html").display()))
 }

@@ -30,11 +30,7 @@ pub struct AnchorSample {
 
 /// Losses of the region proposal network: whether there is an object, and where exactly. `logits` are
 /// `[pictures · anchors]`, `corrections` `[pictures · anchors, 4]`; both are divided by the number of anchors sampled.
-pub fn proposals(
-    logits: Tensor<1>,
-    corrections: Tensor<2>,
-    sample: &AnchorSample,
-) -> (Tensor<1>, Tensor<1>) {
+pub fn proposals(logits: Tensor<1>, corrections: Tensor<2>, sample: &AnchorSample) -> (Tensor<1>, Tensor<1>) {
     let device = logits.device();
     let count = (sample.objects.len() + sample.background.len()).max(1) as f32;
     let objects = logits.clone().select(0, numbers(&sample.objects, &device));
@@ -69,9 +65,8 @@ pub fn heads(logits: Tensor<2>, corrections: Tensor<2>, sample: &RegionSample) -
     let regions = count.max(1) as f32;
     let class = (log_softmax(logits, 1) * wanted).sum().neg() / regions;
     let objects = sample.labels.iter().zip(&sample.codes).enumerate();
-    let (rows, of_objects): (Vec<usize>, Vec<[f32; 4]>) = objects
-        .filter_map(|(i, (label, code))| code.map(|code| (i * outputs + label, code)))
-        .unzip();
+    let (rows, of_objects): (Vec<usize>, Vec<[f32; 4]>) =
+        objects.filter_map(|(i, (label, code))| code.map(|code| (i * outputs + label, code))).unzip();
     // One row a region and class.
     let said = corrections.reshape([count * outputs, 4]).select(0, numbers(&rows, &device));
     (class, smooth_l1(said, codes(&of_objects, &device), BETA) / regions)

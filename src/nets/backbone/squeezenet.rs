@@ -1,7 +1,8 @@
 //! SqueezeNet 1.0 (Iandola et al., 2016) as torchvision defines it: 1,248,424 parameters for 1000 classes.
 
 use burn::module::Module;
-use burn::tensor::{Tensor, activation::relu};
+use burn::tensor::Tensor;
+use opticus_kernels::engine::join;
 
 use crate::nets::config::NetConfig;
 use crate::nets::graph::{Graph, Value};
@@ -68,8 +69,7 @@ impl Fire {
 
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let x = self.squeeze.forward_relu(x);
-        let expanded = vec![self.expand1x1.forward(x.clone()), self.expand3x3.forward(x)];
-        relu(Tensor::cat(expanded, 1))
+        join(self.expand1x1.forward_relu(x.clone()), self.expand3x3.forward_relu(x))
     }
 
     fn describe(&self, graph: &mut Graph, x: &Value) -> Value {

@@ -184,7 +184,8 @@ impl RegionNetConfig {
             .ok_or_else(|| Error::Config(format!("{} gives no maps to a detector", self.backbone)))?;
         let all = Body::channels(self.backbone).unwrap_or_default();
         let inputs: Vec<usize> = self.maps.iter().map(|&map| all[map]).collect();
-        let fpn = (self.family != Family::Rcnn).then(|| Fpn::new(&backbone.at("fpn"), &inputs, self.channels));
+        let fpn =
+            (self.family != Family::Rcnn).then(|| Fpn::new(&backbone.at("fpn"), &inputs, self.channels));
         let rpn = (self.family == Family::FasterRcnn)
             .then(|| Proposer { head: Rpn::new(&scope.at("rpn").at("head"), self.channels, self.anchors) });
         let channels = self.region_channels();

@@ -6,7 +6,7 @@ use burn::backend::tensor::FloatTensor;
 
 use super::{
     Gradients, Kernels, Normalized, Perhaps, Rois, TransposedWindow, Window, WindowThenPool, conv, conv_pool,
-    dense, elementwise, norm, pool, roi, transpose,
+    dense, elementwise, join, norm, pool, roi, transpose,
 };
 use crate::{Function, Pool2d, RoiAlign};
 
@@ -47,6 +47,10 @@ impl<B: Gradients, C: CheckpointStrategy> Kernels for Autodiff<B, C> {
 
     fn pool(x: FloatTensor<Self>, pool: Pool2d) -> FloatTensor<Self> {
         pool::recorded::<B, C>(x, pool)
+    }
+
+    fn join(a: FloatTensor<Self>, b: FloatTensor<Self>) -> FloatTensor<Self> {
+        join::recorded::<B, C>(a, b)
     }
 
     fn roi_align(x: FloatTensor<Self>, align: RoiAlign, rois: Rois) -> FloatTensor<Self> {

@@ -1,5 +1,7 @@
 //! The engine's CPU tensors as slices, and back.
 
+use std::ops::Range;
+
 use burn::backend::flex::FlexTensor;
 use burn::backend::ops::ModuleOps;
 use burn::backend::{Flex, TensorMetadata};
@@ -7,7 +9,7 @@ use burn::tensor::DType;
 
 use super::{
     Gradients, Inputs, Kernels, Memory, NormalizeGradients, Normalized, Perhaps, Pooled, PooledMemory, Rois,
-    TransposedWindow, Window, WindowThenPool, conv, conv_pool, dense, elementwise, norm, pool, roi,
+    TransposedWindow, Window, WindowThenPool, conv, conv_pool, dense, elementwise, join, norm, pool, roi,
     transpose,
 };
 use crate::{Function, Kept, Pool2d, RoiAlign};
@@ -89,6 +91,13 @@ impl Kernels for Flex {
         match all_f32([&x]) {
             true => pool::forward(x, pool),
             false => pool::by_engine::<Self>(x, pool),
+        }
+    }
+
+    fn join(a: FlexTensor, b: FlexTensor) -> FlexTensor {
+        match all_f32([&a, &b]) {
+            true => join::forward(a, b),
+            false => join::by_engine::<Self>(a, b),
         }
     }
 
@@ -180,6 +189,10 @@ impl Gradients for Flex {
 
     fn pool_gradient(x: FlexTensor, winners: FlexTensor, dy: FlexTensor, pool: Pool2d) -> FlexTensor {
         pool::gradient(x, winners, dy, pool)
+    }
+
+    fn join_gradient(dy: FlexTensor, channels: Range<usize>) -> FlexTensor {
+        join::gradient(dy, channels)
     }
 
     fn roi_align_gradient(map: [usize; 4], dy: FlexTensor, align: RoiAlign, rois: Rois) -> FlexTensor {

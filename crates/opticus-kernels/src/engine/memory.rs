@@ -2,7 +2,7 @@
 //!
 //! A fresh large buffer costs a page fault every few KiB and is cleared twice, once by the system and once by who
 //! asks for zeros. A step of training asks for the same sizes again and again: what one tensor leaves, the next
-//! takes. Never more is held than was in use at one time, and an eighth for sizes that do not fit each other.
+//! takes. Never more is held than was in use at one time, and a quarter for sizes that do not fit each other.
 
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
@@ -17,8 +17,9 @@ use crate::scratch::Memory;
 
 /// Values of f32 below which the allocator itself is quick and nothing is kept.
 const LARGE: usize = 1 << 14;
-/// Large sizes are rounded up to a multiple of this many values.
-const GRAIN: usize = 1 << 12;
+/// Large sizes are rounded up, by at most one part of so many, so that sizes that differ a little from step to step
+/// (regions of a detector's maps, say) use the same memory.
+const STEPS: usize = 8;
 /// What the engine believes memory to be aligned to; it is aligned better.
 const ALIGN: usize = 16;
 
@@ -44,7 +45,7 @@ impl Store {
     /// The smallest kept memory that is large enough and not much too large.
     fn take(&mut self, wanted: usize) -> Option<Memory> {
         let best = (0..self.free.len())
-            .filter(|&i| (wanted..=wanted + wanted / 8).contains(&self.free[i].capacity()))
+            .filter(|&i| (wanted..=wanted + wanted / 4).contains(&self.free[i].capacity()))
             .min_by_key(|&i| self.free[i].capacity())?;
         let memory = self.free.remove(best);
         self.kept -= memory.capacity();
@@ -70,13 +71,18 @@ impl Store {
 
     fn excess(&mut self) -> Vec<Memory> {
         let mut released = Vec::new();
-        while !self.free.is_empty() && self.used + self.kept > self.most + self.most / 8 {
+        while !self.free.is_empty() && self.used + self.kept > self.most + self.most / 4 {
             let oldest = self.free.remove(0);
             self.kept -= oldest.capacity();
             released.push(oldest);
         }
         released
     }
+}
+
+/// The size of memory that so many values get.
+fn rounded(values: usize) -> usize {
+    values.next_multiple_of((values.next_power_of_two() / 2 / STEPS).max(1))
 }
 
 /// What a buffer may be made of.
@@ -149,7 +155,7 @@ impl Raw {
         if values < LARGE {
             return Raw { memory: Some(Memory::new(values)), bytes };
         }
-        let wanted = values.next_multiple_of(GRAIN);
+        let wanted = rounded(values);
         let kept = store().take(wanted);
         let memory = kept.unwrap_or_else(|| {
             // Released before the new memory is asked for, and outside the lock.
@@ -248,17 +254,17 @@ mod tests {
     }
 
     #[test]
-    fn never_more_is_held_than_was_in_use_at_one_time_and_an_eighth() {
+    fn never_more_is_held_than_was_in_use_at_one_time_and_a_quarter() {
         let mut store = Store { free: Vec::new(), kept: 0, used: 0, most: 0 };
         for size in [10, 40, 20, 80, 30] {
             drop(store.grow(size));
             let released = store.put(Memory::new(size));
-            assert!(store.kept <= store.most + store.most / 8);
+            assert!(store.kept <= store.most + store.most / 4);
             assert_eq!(store.kept, store.free.iter().map(Memory::capacity).sum::<usize>());
             drop(released);
         }
         assert_eq!((store.used, store.most), (0, 80));
-        assert!(store.take(31).is_none() && store.take(26).is_none());
+        assert!(store.take(31).is_none() && store.take(23).is_none());
         assert_eq!(store.take(29).map(|memory| memory.capacity()), Some(30));
     }
 }

@@ -9,11 +9,14 @@ mod conv_pool;
 mod dense;
 mod elementwise;
 mod flex;
+mod join;
 mod memory;
 mod norm;
 mod pool;
 mod roi;
 mod transpose;
+
+use std::ops::Range;
 
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{
@@ -142,6 +145,14 @@ pub fn batch_norm(x: Tensor<4>, gamma: Tensor<1>, beta: Tensor<1>, then: Then) -
 /// If the shapes cannot work; the message names them.
 pub fn max_pool2d(x: Tensor<4>, pool: Pool2d) -> Tensor<4> {
     Tensor::from_dispatch(<Dispatch as Kernels>::pool(x.into_dispatch(), pool))
+}
+
+/// Maps `[n, c, h, w]` and `[n, c', h, w]` one after the other along the channels: `[n, c + c', h, w]`. Differentiable.
+///
+/// # Panics
+/// If they differ in more than the channels.
+pub fn join(a: Tensor<4>, b: Tensor<4>) -> Tensor<4> {
+    Tensor::from_dispatch(<Dispatch as Kernels>::join(a.into_dispatch(), b.into_dispatch()))
 }
 
 /// Regions of maps `[n, c, h, w]`, brought to `[regions, c, bins, bins]`. Differentiable in the maps.
@@ -280,6 +291,11 @@ pub trait Kernels: Backend {
     /// See [`max_pool2d`].
     fn pool(x: FloatTensor<Self>, pool: Pool2d) -> FloatTensor<Self> {
         pool::by_engine::<Self>(x, pool)
+    }
+
+    /// See [`join`].
+    fn join(a: FloatTensor<Self>, b: FloatTensor<Self>) -> FloatTensor<Self> {
+        join::by_engine::<Self>(a, b)
     }
 
     /// See [`roi_align`].
@@ -438,6 +454,11 @@ pub trait Gradients: Kernels {
     ) -> FloatTensor<Self> {
         let Pool2d { kernel, stride, padding, dilation, ceil } = pool;
         Self::max_pool2d_with_indices_backward(x, kernel, stride, padding, dilation, ceil, dy, winners).x_grad
+    }
+
+    /// The gradient of the map that became these channels of the joined one.
+    fn join_gradient(dy: FloatTensor<Self>, channels: Range<usize>) -> FloatTensor<Self> {
+        join::gradient_by_engine::<Self>(dy, channels)
     }
 
     /// The gradient of the maps `[n, c, h, w]` that regions were read from.
