@@ -4,9 +4,10 @@
 #[expect(dead_code, reason = "only the formula is shared")]
 mod reference;
 
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor, TensorData};
 use opticus::detect::anchors::{AnchorGrid, DefaultBoxes};
 use opticus::detect::coder::BoxCoder;
+use opticus::detect::loss::regions::{self, AnchorSample, RegionSample};
 use opticus::detect::matcher::{Match, Matcher};
 use opticus::detect::transform::Transform;
 use opticus::detect::two_stage::{RegionDetector, TwoStage};
@@ -132,6 +133,70 @@ fn matches_are_torchvisions() {
         assert!(reference.iter().any(|&m| m >= 0.0), "{name}: nothing matches");
         assert_eq!(ours, reference, "{name}");
     }
+}
+
+/// Loss and gradients of both inputs, of `first + 2 · second`.
+fn gradients<const A: usize, const B: usize>(
+    [a, b]: [&str; 2],
+    (shape, scale): ([usize; A], f32),
+    other: [usize; B],
+    loss: impl Fn(Tensor<A>, Tensor<B>) -> (Tensor<1>, Tensor<1>),
+) -> [Vec<f32>; 3] {
+    let device = Device::flex().autodiff();
+    let values =
+        |name: &str, count: usize, scale: f32| formula(name, count).map(|v| v * scale).collect::<Vec<_>>();
+    let first = TensorData::new(values(a, shape.iter().product(), scale), shape);
+    let first = Tensor::<A>::from_data(first, &device).require_grad();
+    let second = TensorData::new(values(b, other.iter().product(), 1.0), other);
+    let second = Tensor::<B>::from_data(second, &device).require_grad();
+    let (x, y) = loss(first.clone(), second.clone());
+    let losses = [x.clone(), y.clone()].map(|loss| loss.into_scalar::<f32>()).to_vec();
+    let grads = (x + y * 2.0).backward();
+    [losses, state::host(first.grad(&grads).unwrap()), state::host(second.grad(&grads).unwrap())]
+}
+
+fn near(ours: &[f32], reference: &[f64], what: &str) {
+    assert_eq!(ours.len(), reference.len(), "{what}");
+    for (i, (ours, reference)) in ours.iter().zip(reference).enumerate() {
+        assert!((f64::from(*ours) - reference).abs() < 2e-6, "{what} {i}: {ours} is not {reference}");
+    }
+}
+
+fn whole(value: &Value) -> Vec<usize> {
+    value.as_array().unwrap().iter().map(|v| v.as_u64().unwrap() as usize).collect()
+}
+
+fn made_codes(name: &str, count: usize) -> Vec<[f32; 4]> {
+    formula(name, 4 * count).map(|v| v * 0.5).collect::<Vec<f32>>().as_chunks::<4>().0.to_vec()
+}
+
+#[test]
+fn losses_and_their_gradients_are_torchvisions() {
+    let golden = golden();
+    let case = &golden["losses"]["proposals"];
+    let (objects, background) = (whole(&case["objects"]), whole(&case["background"]));
+    let codes = made_codes("loss.wanted", objects.len());
+    let sample = AnchorSample { objects, background, codes };
+    let [losses, logits, corrections] =
+        gradients(["loss.logits", "loss.corrections"], ([60], 4.0), [60, 4], |a, b| {
+            regions::proposals(a, b, &sample)
+        });
+    near(&losses, &[case["object"].as_f64().unwrap(), case["box"].as_f64().unwrap()], "loss");
+    near(&logits, &floats(&case["logits"]), "gradient of logits");
+    near(&corrections, &floats(&case["corrections"]), "gradient of corrections");
+
+    let case = &golden["losses"]["heads"];
+    let labels = whole(&case["labels"]);
+    let codes = made_codes("heads.wanted", labels.len());
+    let codes = labels.iter().zip(codes).map(|(label, code)| (*label > 0).then_some(code)).collect();
+    let sample = RegionSample { labels, codes };
+    let [losses, logits, corrections] =
+        gradients(["heads.logits", "heads.corrections"], ([9, 4], 3.0), [9, 16], |a, b| {
+            regions::heads(a, b, &sample)
+        });
+    near(&losses, &[case["class"].as_f64().unwrap(), case["box"].as_f64().unwrap()], "loss");
+    near(&logits, &floats(&case["logits"]), "gradient of logits");
+    near(&corrections, &floats(&case["corrections"]), "gradient of corrections");
 }
 
 #[test]

@@ -8,11 +8,13 @@ Weights and the picture come from the formula of `nets.py`, on both sides. Netwo
 Made with Python 3.11, torch 2.15.0, torchvision 0.29.2, numpy 2.4.6.
 """
 import json
+import math
 import pathlib
 
 import torch
+import torch.nn.functional as F
 import torchvision
-from torchvision.models.detection import _utils, anchor_utils
+from torchvision.models.detection import _utils, anchor_utils, roi_heads
 from torchvision.models.detection.image_list import ImageList
 
 from nets import fill, values
@@ -66,6 +68,44 @@ def matches():
     }
 
 
+def losses():
+    """Losses and their gradients: of a region proposal network, and of the heads."""
+    formula = lambda name, *shape: torch.from_numpy(values(name, math.prod(shape))).double().reshape(shape)
+    count, objects, background = 60, [3, 17, 40], [0, 5, 9, 22, 58]
+    logits = (formula("loss.logits", count) * 4).requires_grad_()
+    corrections = formula("loss.corrections", count, 4).requires_grad_()
+    wanted = formula("loss.wanted", len(objects), 4) * 0.5
+    # `RegionProposalNetwork.compute_loss` after matching and sampling.
+    sampled = torch.tensor(sorted(objects + background))
+    labels = torch.tensor([1.0 if i in objects else 0.0 for i in sampled.tolist()]).double()
+    box = F.smooth_l1_loss(corrections[objects], wanted, beta=1 / 9, reduction="sum") / len(sampled)
+    object_ = F.binary_cross_entropy_with_logits(logits[sampled], labels)
+    (object_ + 2 * box).backward()
+    rpn = {
+        "objects": objects,
+        "background": background,
+        "object": object_.item(),
+        "box": box.item(),
+        "logits": rounded(logits.grad),
+        "corrections": rounded(corrections.grad),
+    }
+    regions, classes = 9, 3
+    logits = (formula("heads.logits", regions, classes + 1) * 3).requires_grad_()
+    corrections = formula("heads.corrections", regions, 4 * (classes + 1)).requires_grad_()
+    labels = [0, 2, 0, 1, 3, 3, 0, 2, 0]
+    wanted = formula("heads.wanted", regions, 4) * 0.5
+    class_, box = roi_heads.fastrcnn_loss(logits, corrections, [torch.tensor(labels)], [wanted])
+    (class_ + 2 * box).backward()
+    heads = {
+        "labels": labels,
+        "class": class_.item(),
+        "box": box.item(),
+        "logits": rounded(logits.grad),
+        "corrections": rounded(corrections.grad),
+    }
+    return {"proposals": rpn, "heads": heads}
+
+
 def picture(height, width):
     return torch.from_numpy(values("picture", 3 * height * width)).double().reshape(3, height, width) / 2 + 0.5
 
@@ -104,6 +144,7 @@ if __name__ == "__main__":
                 "defaults": [defaults(), defaults(min_ratio=0.2, max_ratio=0.95), defaults(steps=[32, 64, 100])],
                 "codes": codes(),
                 "matches": matches(),
+                "losses": losses(),
                 "resnet50_fpn": faster_rcnn(
                     torchvision.models.detection.fasterrcnn_resnet50_fpn, 5, (90, 150), keep
                 ),
