@@ -292,11 +292,11 @@ mod tests {
         LoaderOptions { batch_size, threads, shuffle: true, seed: 9, ..LoaderOptions::default() }
     }
 
-    fn loader(len: usize, options: LoaderOptions) -> Loader<Numbered> {
+    fn loader(len: usize, options: LoaderOptions) -> Loader<Numbered, usize> {
         Loader::new(Numbered { len, bad: None }, options, noisy).unwrap()
     }
 
-    fn all(loader: &Loader<Numbered>, epoch: u64, from: usize) -> Vec<Batch<usize>> {
+    fn all(loader: &Loader<Numbered, usize>, epoch: u64, from: usize) -> Vec<Batch<usize>> {
         loader.epoch(epoch, from).collect::<Result<_>>().unwrap()
     }
 
@@ -319,6 +319,27 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn pictures_of_different_sizes_are_padded_or_refused() {
+        let sample = |_: &Numbered, index: usize, _: &mut DataRng| {
+            let size = Size::new(2 + index as u32, 3 - index as u32);
+            let data = vec![index as f32 + 1.0; size.area() as usize];
+            Ok((Planes { channels: 1, size, data }, format!("target {index}")))
+        };
+        let load = |sizes| {
+            let options = LoaderOptions { batch_size: 2, sizes, ..LoaderOptions::default() };
+            let loader = Loader::with(Numbered { len: 2, bad: None }, options, sample).unwrap();
+            loader.epoch(0, 0).next().unwrap()
+        };
+        let batch = load(Sizes::Padded).unwrap();
+        assert_eq!((batch.size, batch.channels), (Size::new(3, 3), 1));
+        assert_eq!(batch.targets, ["target 0", "target 1"]);
+        let first = [1.0, 1.0, 0.0, 1.0, 1.0, 0.0, 1.0, 1.0, 0.0];
+        let second = [2.0, 2.0, 2.0, 2.0, 2.0, 2.0, 0.0, 0.0, 0.0];
+        assert_eq!(batch.images, [first, second].concat());
+        assert!(load(Sizes::Same).unwrap_err().to_string().contains("must give one size"));
     }
 
     #[test]

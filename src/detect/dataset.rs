@@ -10,7 +10,7 @@ use opticus_pixels::geometry::{Box2d, Size};
 use super::config::TrainConfig;
 use super::learner::Recipe;
 use super::predict::{planes, search};
-use crate::data::detection::augment::Scene;
+use crate::data::detection::augment::{Scene, Scenes};
 use crate::data::detection::{self, Annotated, Annotation, OpenOptions, Splits};
 use crate::data::{Cached, Dataset, Format, Loader, LoaderOptions, Sizes};
 use crate::error::{Error, Result};
@@ -93,9 +93,9 @@ pub fn training_loader(
         ..LoaderOptions::default()
     };
     let (augment, transform) = (config.augment.clone(), recipe.transform.clone());
-    let needs_proposals = recipe.net.needs_proposals();
+    let with_proposals = recipe.net.needs_proposals();
     Loader::with(pictures, options, move |pictures, index, rng| {
-        let scene = augment.apply(&|index| pictures.scene(index, needs_proposals), index, rng)?;
+        let scene = augment.apply(&AsScenes { pictures, with_proposals }, index, rng)?;
         let (input, placement) = transform.apply(&planes(&scene.image));
         let seen = |b: &Box2d| placement.box_to_frame(*b).clipped(placement.scaled);
         // A region of many objects teaches nothing about one.
@@ -104,6 +104,24 @@ pub fn training_loader(
         let proposals = scene.proposals.iter().map(seen).filter(|b| b.valid()).collect();
         Ok((input, Target { truth, proposals, within: placement.scaled }))
     })
+}
+
+/// Pictures with their objects, and with their regions where they are needed.
+struct AsScenes<'a> {
+    pictures: &'a Pictures,
+    with_proposals: bool,
+}
+
+impl Scenes for AsScenes<'_> {
+    fn count(&self) -> usize {
+        self.pictures.len()
+    }
+
+    fn scene(&self, index: usize) -> Result<Scene> {
+        let proposals = if self.with_proposals { self.pictures.proposals(index)? } else { Vec::new() };
+        let (image, annotations) = (self.pictures.load(index)?, self.pictures.target(index));
+        Ok(Scene { image, annotations, proposals })
+    }
 }
 
 /// Annotated pictures, decoded once while they fit, with the regions that selective search finds in each, looked for
@@ -123,12 +141,6 @@ impl Pictures {
     /// The data set itself.
     pub fn annotated(&self) -> &Annotated {
         self.cached.inner()
-    }
-
-    /// A picture with its objects, and with its regions where they are needed.
-    fn scene(&self, index: usize, with_proposals: bool) -> Result<Scene> {
-        let proposals = if with_proposals { self.proposals(index)? } else { Vec::new() };
-        Ok(Scene { image: self.load(index)?, annotations: self.target(index), proposals })
     }
 
     /// The regions of a picture, best first, in its pixels.

@@ -76,6 +76,13 @@ fn window(image: &Image8, x: i64, y: i64, size: Size, fill: u8) -> Image8 {
     Image8 { size, channels: c, data }
 }
 
+/// Mirrors top and bottom.
+pub fn flip_vertical(image: &Image8) -> Image8 {
+    let row = (image.size.width as usize * image.channels).max(1);
+    let data = image.data.chunks_exact(row).rev().flatten().copied().collect();
+    Image8 { data, ..*image }
+}
+
 /// Mirrored left to right.
 pub fn flip_horizontal(image: &Image8) -> Image8 {
     fn mirrored<const C: usize>(image: &Image8) -> Vec<u8> {

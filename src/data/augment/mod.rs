@@ -21,6 +21,7 @@ pub use config::{
 };
 pub use mix::{MixConfig, MixPlan, Region};
 pub use regions::Part;
+pub(in crate::data) use regions::uniform;
 pub use warp::{AffineMap, Field, warp};
 
 /// The way of a training picture from the decoder to the network: [`augment_image`], then
@@ -72,7 +73,7 @@ pub fn augment_image(
         picture = resize::flip_horizontal(&picture);
     }
     if vertical {
-        picture = flip_vertical(&picture);
+        picture = resize::flip_vertical(&picture);
     }
     if let Some(jitter) = &config.color_jitter {
         picture = jitter.apply(picture, rng);
@@ -110,12 +111,6 @@ fn shifted(picture: &Image8, x: i64, y: i64, fill: u8) -> Image8 {
         data[start(row, to_x)..][..columns].copy_from_slice(&picture.data[start(from, from_x)..][..columns]);
     }
     Image8 { size: picture.size, channels, data }
-}
-
-fn flip_vertical(picture: &Image8) -> Image8 {
-    let row = picture.size.width as usize * picture.channels;
-    let data = picture.data.rchunks_exact(row).flatten().copied().collect();
-    Image8 { data, ..*picture }
 }
 
 #[cfg(test)]
@@ -191,7 +186,7 @@ mod tests {
         assert_eq!(shifted(&small, -2, 1, 9).data, [9, 9, d, 9, 9, 9]);
         assert_eq!(shifted(&small, 3, 0, 9).data, [9; 6]);
         assert_eq!(shifted(&small, 0, -5, 9).data, [9; 6]);
-        assert_eq!(flip_vertical(&small).data, [d, e, f, a, b, c]);
+        assert_eq!(resize::flip_vertical(&small).data, [d, e, f, a, b, c]);
     }
 
     #[test]

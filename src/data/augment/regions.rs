@@ -72,7 +72,7 @@ impl RandomErasing {
 }
 
 /// Uniform between two numbers, which may be equal.
-pub(super) fn uniform([low, high]: [f64; 2], rng: &mut DataRng) -> f64 {
+pub(in crate::data) fn uniform([low, high]: [f64; 2], rng: &mut DataRng) -> f64 {
     low + (high - low) * rng.random::<f64>()
 }
 

@@ -1,72 +1,70 @@
 //! Random changes to a picture together with what is in it.
+//!
+//! Every change of geometry is a [`Placement`](opticus_pixels::geometry::Placement) or a mirror image, so that the
+//! picture and its boxes move by the same numbers. All that is random comes from the generator given.
 
-use opticus_pixels::{Box2d, Image8};
+mod config;
+mod crop;
+mod mosaic;
+mod scene;
+#[cfg(test)]
+mod tests;
+
 use rand::RngExt;
-use serde::{Deserialize, Serialize};
 
-use super::Annotation;
+pub use config::{Expand, IouCrop, Keep, Photometric, ScaleJitter, SceneAugment};
+pub use scene::Scene;
+
 use crate::data::sampler::DataRng;
-use crate::error::{Error, Result};
+use crate::error::Result;
 
-/// A picture with what is in it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Scene {
-    /// The picture.
-    pub image: Image8,
-    /// The objects, in its pixels.
-    pub annotations: Vec<Annotation>,
-    /// Regions that may hold an object, in its pixels; they move along.
-    pub proposals: Vec<Box2d>,
-}
+/// The scenes of a data set as they are, by number.
+pub trait Scenes {
+    /// Number of scenes.
+    fn count(&self) -> usize;
 
-/// Random changes to training pictures.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct SceneAugment {
-    /// Probability of a mirror image, left for right.
-    pub flip: f64,
-}
-
-impl Default for SceneAugment {
-    fn default() -> Self {
-        Self { flip: 0.5 }
-    }
+    /// One of them.
+    ///
+    /// # Errors
+    /// [`Error::Input`](crate::Error::Input) naming the picture that cannot be read.
+    fn scene(&self, index: usize) -> Result<Scene>;
 }
 
 impl SceneAugment {
-    /// Checks every value.
+    /// Scene `index` as it is seen this time: a mosaic or the scene itself; then colours, a wider frame, a part, another
+    /// size, mirror images.
     ///
     /// # Errors
-    /// [`Error::Config`] naming the value out of range.
-    pub fn validate(&self) -> Result<()> {
-        match (0.0..=1.0).contains(&self.flip) {
-            true => Ok(()),
-            false => Err(Error::Config(format!("augment.flip is {}; give 0 to 1", self.flip))),
+    /// Those of `scenes`.
+    pub fn apply(&self, scenes: &impl Scenes, index: usize, rng: &mut DataRng) -> Result<Scene> {
+        let mut scene = if chance(self.mosaic, rng) {
+            mosaic::mosaic(scenes, index, self, rng)?
+        } else {
+            scenes.scene(index)?.clipped(&self.keep)
+        };
+        if let Some(photometric) = &self.photometric {
+            scene.image = photometric.apply(scene.image, rng);
         }
-    }
-
-    /// Scene `index` as it is seen this time. `scene` gives any scene of the data set as it is.
-    ///
-    /// # Errors
-    /// Those of `scene`.
-    pub fn apply(
-        &self,
-        scene: &dyn Fn(usize) -> Result<Scene>,
-        index: usize,
-        rng: &mut DataRng,
-    ) -> Result<Scene> {
-        let mut scene = scene(index)?;
-        if rng.random::<f64>() < self.flip {
-            let width = f64::from(scene.image.size.width);
-            let flip = |b: &mut Box2d| (b.x1, b.x2) = (width - b.x2, width - b.x1);
-            scene.annotations.iter_mut().for_each(|a| flip(&mut a.bounds));
-            scene.proposals.iter_mut().for_each(flip);
-            let (row, pixel) = (scene.image.size.width as usize * scene.image.channels, scene.image.channels);
-            for row in scene.image.data.chunks_exact_mut(row.max(1)) {
-                row.reverse();
-                row.chunks_exact_mut(pixel).for_each(<[u8]>::reverse);
-            }
+        if let Some(expand) = &self.expand {
+            scene = expand.apply(scene, self, rng);
+        }
+        if let Some(crop) = &self.crop {
+            scene = crop.apply(scene, &self.keep, rng);
+        }
+        if let Some(jitter) = &self.scale_jitter {
+            scene = jitter.apply(scene, self, rng);
+        }
+        if chance(self.flip, rng) {
+            scene = scene.mirrored();
+        }
+        if chance(self.vertical_flip, rng) {
+            scene = scene.upside_down();
         }
         Ok(scene)
     }
+}
+
+/// Whether something of this probability happens. Always draws, so that one setting does not shift the others' draws.
+fn chance(probability: f64, rng: &mut DataRng) -> bool {
+    rng.random::<f64>() < probability
 }
