@@ -1,5 +1,7 @@
 //! `opticus detect`: pictures to boxes.
 
+mod eval;
+mod predict;
 mod score;
 mod train;
 
@@ -10,6 +12,8 @@ use clap::{Args, Subcommand};
 use super::Global;
 use crate::error::Result;
 
+pub use eval::{EvalArgs, Evaluated};
+pub use predict::PredictArgs;
 pub use score::ScoreArgs;
 pub use train::{TrainArgs, TrainResult};
 
@@ -18,6 +22,10 @@ pub use train::{TrainArgs, TrainResult};
 pub enum Verb {
     /// Train a detector on pictures with boxes.
     Train(Box<TrainArgs>),
+    /// Measure a detector on pictures with boxes.
+    Eval(EvalArgs),
+    /// Find objects in pictures: boxes as text, as data, drawn.
+    Predict(PredictArgs),
     /// Score detections against what is there, as COCO or Pascal VOC does.
     Score(ScoreArgs),
 }
@@ -44,6 +52,8 @@ pub struct DataArgs {
 pub fn run(verb: Verb, global: &Global) -> Result<()> {
     match verb {
         Verb::Train(args) => train::run(*args, global),
+        Verb::Eval(args) => eval::run(&args, global),
+        Verb::Predict(args) => predict::run(&args, global),
         Verb::Score(args) => score::run(&args, global),
     }
 }

@@ -10,6 +10,7 @@ mod interrupt;
 mod machine;
 mod model;
 mod output;
+mod part;
 mod progress;
 mod run;
 mod schema;

@@ -6,6 +6,7 @@ use super::{bench, classify, detect, doctor, model};
 use crate::classify::metrics::ClassifyScores;
 use crate::data::{convert, inspect, synth};
 use crate::detect::metrics::DetectScores;
+use crate::detect::output::Predictions;
 
 /// One schema a kind of document, by the name of its file: the command's words joined by dashes.
 pub fn schemas() -> Vec<(&'static str, Schema)> {
@@ -21,6 +22,8 @@ pub fn schemas() -> Vec<(&'static str, Schema)> {
         ("data-convert", of::<convert::Converted>()),
         ("data-inspect", of::<inspect::Inspection>()),
         ("data-make", of::<synth::Written>()),
+        ("detect-eval", of::<detect::Evaluated>()),
+        ("detect-predict", of::<Predictions>()),
         ("detect-score", of::<DetectScores>()),
         ("detect-train", of::<detect::TrainResult>()),
         ("doctor", of::<doctor::Diagnosis>()),

@@ -62,6 +62,40 @@ pub fn open_for_training(path: &Path, config: &TrainConfig) -> Result<Parts> {
     Ok(Parts { train, val, test, notes, format })
 }
 
+/// The pictures of all parts together.
+///
+/// # Errors
+/// None for parts that were opened together.
+pub fn every_picture(splits: Splits) -> Result<Annotated> {
+    let classes = splits.classes().to_vec();
+    let (color, limits) = (splits.train.color(), splits.train.limits().clone());
+    let pictures = splits.parts().flat_map(|(_, part)| part.pictures().to_vec()).collect();
+    Annotated::new(classes, pictures, color, limits)
+}
+
+/// The same pictures with their boxes' classes as a model's, matched by name.
+///
+/// # Errors
+/// [`Error::Input`] naming a class that the model does not know: its figures would be meaningless.
+pub fn with_classes_of(data: Annotated, classes: &[String]) -> Result<Annotated> {
+    if data.classes() == classes {
+        return Ok(data);
+    }
+    let counts = data.class_counts();
+    let index = |(name, count): (&String, &usize)| match classes.iter().position(|class| class == name) {
+        Some(index) => Ok(index),
+        // A name of which there is no box does no harm.
+        None if *count == 0 => Ok(0),
+        None => Err(Error::Input(format!(
+            "the data has boxes of a class `{name}` that the model does not know; `opticus model info` lists its classes"
+        ))),
+    };
+    let map = data.classes().iter().zip(&counts).map(index).collect::<Result<Vec<usize>>>()?;
+    let mut pictures = data.pictures().to_vec();
+    pictures.iter_mut().flat_map(|p| &mut p.annotations).for_each(|a| a.class = map[a.class]);
+    Annotated::new(classes.to_vec(), pictures, data.color(), data.limits().clone())
+}
+
 /// What a picture of a batch is to be found to hold, in pixels of the network's input.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Target {

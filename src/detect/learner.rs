@@ -328,7 +328,7 @@ impl Learner for DetectLearner {
     }
 
     fn evaluate(&mut self) -> Result<Evaluation> {
-        let scores = predict::evaluate(&self.detector()?, &self.val, |_, _| {})?;
+        let scores = predict::evaluate(&self.detector()?, &self.val)?;
         // What cannot be measured (no object at all) counts as nothing found.
         let figure = |value: Option<f64>| value.unwrap_or(0.0);
         Ok(Evaluation {

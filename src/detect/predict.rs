@@ -2,6 +2,7 @@
 //! [`Detector::detect`].
 
 use std::path::Path;
+use std::time::Instant;
 
 use burn::module::Module;
 use burn::tensor::Device;
@@ -13,9 +14,10 @@ use opticus_pixels::propose::{Effort, Proposing, propose};
 use opticus_pixels::suppress::Candidate;
 
 use super::dataset::Pictures;
-use super::metrics::{CocoOptions, DetectScores, Found};
+use super::metrics::{DetectScores, Found, Style, Truth};
 use super::net::{DetectorConfig, DetectorNet, Stages};
 use super::score::truth_of;
+use super::suppression::Suppression;
 use super::transform::Transform;
 use super::two_stage::RegionDetector;
 use crate::bundle::{self, Bundle, Card};
@@ -96,6 +98,15 @@ impl Detector {
         Ok(Self { config, classes, transform, way })
     }
 
+    /// The same with another way to make one box of many.
+    #[must_use]
+    pub fn with_suppression(mut self, suppression: Suppression) -> Self {
+        match &mut self.way {
+            Way::Two(detector) => detector.suppress_by(suppression),
+        }
+        self
+    }
+
     /// Class names, by index.
     pub fn classes(&self) -> &[String] {
         &self.classes
@@ -171,23 +182,48 @@ pub(super) fn planes(image: &Image8) -> Planes {
     Planes { channels: 3, size: image.size, data }
 }
 
-/// Measures a detector on annotated pictures: the same path as any prediction. `watch` gets each picture's number and
+/// What a detector found in annotated pictures beside what is there.
+#[derive(Clone, Debug)]
+pub struct Compared {
+    /// Class names.
+    pub classes: Vec<String>,
+    /// Number of pictures.
+    pub images: usize,
+    /// What is there.
+    pub truth: Vec<Truth>,
+    /// What was found.
+    pub found: Vec<Found>,
+    /// Seconds of detecting, decoding not included.
+    pub seconds: f64,
+}
+
+impl Compared {
+    /// How good the detections are.
+    pub fn scores(&self, style: Style) -> DetectScores {
+        DetectScores::of(style, &self.classes, self.images, &self.truth, &self.found)
+    }
+}
+
+/// Runs a detector over annotated pictures: the same path as any prediction. `watch` gets each picture's number and
 /// detections, for reports.
 ///
 /// # Errors
 /// [`Error::Input`] for a picture that cannot be read.
-pub fn evaluate(
+pub fn compare(
     detector: &Detector,
     pictures: &Pictures,
     mut watch: impl FnMut(usize, &[Candidate]),
-) -> Result<DetectScores> {
-    let mut found = Vec::new();
+) -> Result<Compared> {
+    let (mut found, mut seconds) = (Vec::new(), 0.0);
     for index in 0..pictures.len() {
         let image = pictures.load(index)?;
-        let detections = match detector.config.needs_proposals() {
-            true => detector.detect_in(&image, &pictures.proposals(index)?)?,
-            false => detector.detect_in(&image, &[])?,
+        let proposals = match detector.config.needs_proposals() {
+            true => pictures.proposals(index)?,
+            false => Vec::new(),
         };
+        let start = Instant::now();
+        let detections = detector.detect_in(&image, &proposals)?;
+        seconds += start.elapsed().as_secs_f64();
         found.extend(detections.iter().map(|d| Found {
             image: index as u32,
             class: d.class as u32,
@@ -197,5 +233,13 @@ pub fn evaluate(
         watch(index, &detections);
     }
     let truth = truth_of(pictures.annotated());
-    Ok(DetectScores::coco(detector.classes(), pictures.len(), &truth, &found, &CocoOptions::default()))
+    Ok(Compared { classes: detector.classes.clone(), images: pictures.len(), truth, found, seconds })
+}
+
+/// COCO's figures of a detector on annotated pictures.
+///
+/// # Errors
+/// As [`compare`].
+pub fn evaluate(detector: &Detector, pictures: &Pictures) -> Result<DetectScores> {
+    Ok(compare(detector, pictures, |_, _| {})?.scores(Style::Coco))
 }

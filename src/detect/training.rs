@@ -123,11 +123,11 @@ pub fn train_on(parts: Parts, order: &Order<'_>, progress: &mut dyn Progress) ->
     let fitted = fit(&mut learner, &batches, &run, progress)?;
     let best = folder.best();
     let detector = Detector::load(&best, device)?;
-    let val = predict::evaluate(&detector, learner.val(), |_, _| {})?;
+    let val = predict::evaluate(&detector, learner.val())?;
     let mut tested = None;
     if let Some(part) = test {
         progress.message(&format!("measuring the best model on {} test pictures", part.len()));
-        let scores = predict::evaluate(&detector, &Pictures::new(part, 0), |_, _| {})?;
+        let scores = predict::evaluate(&detector, &Pictures::new(part, 0))?;
         note_test(&best, &scores)?;
         tested = Some(scores);
     }

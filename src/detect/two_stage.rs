@@ -4,13 +4,14 @@ use opticus_kernels::inference::{Output, Program};
 use opticus_kernels::{Roi, roi_align};
 use opticus_pixels::geometry::{Box2d, Placement, Size};
 use opticus_pixels::preprocess::Planes;
-use opticus_pixels::suppress::{Candidate, nms_per_class};
+use opticus_pixels::suppress::Candidate;
 use serde::{Deserialize, Serialize};
 
 use super::anchors::AnchorGrid;
 use super::coder::BoxCoder;
 use super::proposals::{Keep, Said, propose};
 use super::regions::Reading;
+use super::suppression::Suppression;
 use super::transform::Transform;
 use crate::error::{Error, Result};
 use crate::nets::detector::{Family, REGION, RegionNet, RegionNetConfig};
@@ -38,6 +39,9 @@ pub struct TwoStage {
     pub iou: f64,
     /// Detections of a picture.
     pub detections: usize,
+    /// How of many boxes for one object one is made.
+    #[serde(default)]
+    pub suppression: Suppression,
 }
 
 impl TwoStage {
@@ -47,7 +51,8 @@ impl TwoStage {
     /// A network with torchvision's choices in all else.
     pub fn new(net: RegionNetConfig, anchors: AnchorGrid) -> Self {
         let proposals = Keep::default();
-        Self { net, anchors, crop: 0, proposals, score: 0.05, iou: 0.5, detections: 100 }
+        let suppression = Suppression::Nms;
+        Self { net, anchors, crop: 0, proposals, score: 0.05, iou: 0.5, detections: 100, suppression }
     }
 
     /// Checks every value, which may come from a hostile file.
@@ -128,6 +133,11 @@ impl RegionDetector {
         Ok(Self { maps: program, heads, config, transform })
     }
 
+    /// From now on one box is made of many in this way.
+    pub fn suppress_by(&mut self, suppression: Suppression) {
+        self.config.suppression = suppression;
+    }
+
     /// Whether regions must be given, because the network proposes none.
     pub fn needs_proposals(&self) -> bool {
         self.config.net.family != Family::FasterRcnn
@@ -157,9 +167,8 @@ impl RegionDetector {
             let [logits, corrections] = &said[..] else { continue };
             self.decide(regions, &logits.values, &corrections.values, &seen.placement, &mut found);
         }
-        let kept = nms_per_class(&found, self.config.iou);
-        let to_picture =
-            |i: usize| Candidate { bounds: seen.placement.box_to_picture(found[i].bounds), ..found[i] };
+        let kept = self.config.suppression.run(&found, self.config.iou, self.config.score);
+        let to_picture = |c: Candidate| Candidate { bounds: seen.placement.box_to_picture(c.bounds), ..c };
         Ok(kept.into_iter().take(self.config.detections).map(to_picture).collect())
     }
 

@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
+use super::super::part::Part;
 use super::super::{Global, device, output};
 use super::DataArgs;
 use crate::classify::explain::Explainer;
@@ -13,19 +14,6 @@ use crate::data::{self, Labelled, OpenOptions};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::nets::state;
-
-/// Which part of a data set to measure on.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub enum Part {
-    /// The training part.
-    Train,
-    /// The validation part, the data set's own or `--val-split`'s.
-    Val,
-    /// The test part.
-    Test,
-    /// Every picture.
-    All,
-}
 
 /// Options of `classify eval`.
 #[derive(Args, Debug)]

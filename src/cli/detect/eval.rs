@@ -1,0 +1,121 @@
+//! `opticus detect eval`.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use clap::Args;
+use opticus_pixels::codec::ColorMode;
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::super::part::Part;
+use super::super::{Global, device, output};
+use super::DataArgs;
+use crate::data::OnBad;
+use crate::data::detection::{self, Annotated, OpenOptions};
+use crate::detect::dataset::{self, Pictures};
+use crate::detect::metrics::{DetectScores, Style};
+use crate::detect::{Detector, predict};
+use crate::error::{Error, Result};
+
+/// Options of `detect eval`.
+#[derive(Args, Debug)]
+pub struct EvalArgs {
+    /// Opticus model file of a detector.
+    #[arg(long, value_name = "FILE")]
+    pub model: PathBuf,
+    #[command(flatten)]
+    pub data: DataArgs,
+    /// Which part to measure on; by default test where there is one, else validation, else every picture.
+    #[arg(long, value_name = "PART")]
+    pub part: Option<Part>,
+    /// coco: twelve figures as pycocotools has them; voc07: 11-point average precision; voc10: the whole area.
+    #[arg(long, value_name = "STYLE", default_value_t)]
+    pub style: Style,
+    /// What to do with a picture that is missing or cannot be read.
+    #[arg(long, value_name = "WHAT", default_value = "error")]
+    pub on_bad: OnBad,
+    /// Print the precision at 101 recalls of each class too.
+    #[arg(long)]
+    pub curves: bool,
+}
+
+/// What `detect eval --json` prints.
+#[derive(Serialize, JsonSchema)]
+pub struct Evaluated {
+    /// The figures.
+    #[serde(flatten)]
+    pub scores: DetectScores,
+    /// Milliseconds a picture, from decoded picture to boxes.
+    pub ms_per_picture: f64,
+}
+
+/// Runs `detect eval`.
+pub fn run(args: &EvalArgs, global: &Global) -> Result<()> {
+    let detector = Detector::load(&args.model, &device(&global.device)?)?;
+    let (pictures, part) = part_to_measure(args, global)?;
+    let pictures = Pictures::new(dataset::with_classes_of(pictures, detector.classes())?, 0);
+    let mut watch = Watch::default();
+    let compared = predict::compare(&detector, &pictures, |_, _| watch.tick())?;
+    let mut scores = compared.scores(args.style);
+    if !args.curves {
+        scores = scores.without_curves();
+    }
+    let ms_per_picture = compared.seconds * 1000.0 / scores.images.max(1) as f64;
+    if global.json {
+        return output::json(&Evaluated { scores, ms_per_picture });
+    }
+    output::line(&format!("{part} part: {}", scores.to_string().trim_end()))?;
+    output::line(&format!("{ms_per_picture:.1} ms a picture"))
+}
+
+/// Says how far it is, now and then.
+struct Watch {
+    said: Instant,
+    seen: usize,
+}
+
+impl Default for Watch {
+    fn default() -> Self {
+        Self { said: Instant::now(), seen: 0 }
+    }
+}
+
+impl Watch {
+    fn tick(&mut self) {
+        self.seen += 1;
+        if self.said.elapsed().as_secs() >= 10 {
+            eprintln!("{} pictures", self.seen);
+            self.said = Instant::now();
+        }
+    }
+}
+
+/// The pictures to measure on, and what to call them.
+fn part_to_measure(args: &EvalArgs, global: &Global) -> Result<(Annotated, &'static str)> {
+    let options = OpenOptions { on_bad: args.on_bad, color: Some(ColorMode::Rgb), ..OpenOptions::default() };
+    let mut splits = detection::open(&args.data.data, args.data.format.unwrap_or_default(), &options)?;
+    if !global.quiet {
+        splits.notes.iter().for_each(|note| eprintln!("note: {note}"));
+        if splits.faults.total() > 0 {
+            eprintln!("note: left out: {}", splits.faults.summary());
+        }
+    }
+    if let Some(fraction) = args.data.val_split {
+        splits = splits.with_validation(fraction, args.data.seed.unwrap_or_default())?;
+    }
+    let part = args.part.unwrap_or(match (&splits.test, &splits.val) {
+        (Some(_), _) => Part::Test,
+        (None, Some(_)) => Part::Val,
+        (None, None) => Part::All,
+    });
+    let none = |what: &str| {
+        Error::Input(format!("{} has no {what} part; choose another --part", args.data.data.display()))
+    };
+    match part {
+        Part::Train => Ok((splits.train, "training")),
+        Part::Val => splits.val.map(|p| (p, "validation")).ok_or_else(|| none("validation")),
+        Part::Test => splits.test.map(|p| (p, "test")).ok_or_else(|| none("test")),
+        Part::All => Ok((dataset::every_picture(splits)?, "whole")),
+    }
+}
