@@ -75,17 +75,42 @@ impl AnchorGrid {
 }
 
 /// Default boxes of SSD (Liu et al. 2016, section 2.2), as torchvision's `DefaultBoxGenerator` makes them.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct DefaultBoxes {
     /// For each map the aspect ratios beside 1; each also upside down.
     pub ratios: Vec<Vec<f64>>,
     /// Side of the square of each map as a part of the picture, and one more for what follows the last map.
     pub scales: Vec<f64>,
     /// Pixels between the positions of each map; without it, the input's size over the map's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub steps: Option<Vec<f64>>,
 }
 
 impl DefaultBoxes {
+    /// Checks every value, which may come from a hostile file.
+    ///
+    /// # Errors
+    /// [`Error::Config`] naming the value.
+    pub fn validate(&self) -> Result<()> {
+        let levels = self.ratios.len();
+        let steps = self.steps.as_deref().unwrap_or_default();
+        let numbers = self.ratios.iter().flatten().chain(&self.scales).chain(steps);
+        match numbers.copied().find(|v| !(*v > 0.0 && *v <= 1e5)) {
+            Some(bad) => Err(Error::Config(format!("boxes: {bad} is no ratio, scale or step; give more than 0"))),
+            None if !(1..=16).contains(&levels) || self.ratios.iter().any(|r| r.len() > 30) => {
+                Err(Error::Config("boxes: give 1 to 16 maps with at most 30 ratios each".to_owned()))
+            }
+            None if self.scales.len() != levels + 1 || (!steps.is_empty() && steps.len() != levels) => {
+                Err(Error::Config(format!(
+                    "boxes: {levels} maps need {} scales and as many steps as maps, or none",
+                    levels + 1
+                )))
+            }
+            None => Ok(()),
+        }
+    }
+
     /// Scales at equal distances from `least` to `most`, for as many maps as there are lists of ratios.
     pub fn evenly(ratios: Vec<Vec<f64>>, least: f64, most: f64) -> Self {
         let last = ratios.len().saturating_sub(1).max(1) as f64;

@@ -15,9 +15,11 @@ use rayon::prelude::*;
 use super::coder::BoxCoder;
 use super::config::{LossSection, TrainConfig};
 use super::dataset::{Pictures, Target};
+use super::loss::multibox::multibox;
 use super::loss::regions::{self, AnchorSample, RegionSample};
 use super::matcher::{Match, Matcher, sample};
 use super::net::{DetectorConfig, DetectorNet, Stages};
+use super::one_stage::{OneStage, boxes_of};
 use super::predict::{self, Detector};
 use super::proposals::{Keep, Said, propose};
 use super::regions::Reading;
@@ -26,7 +28,7 @@ use super::two_stage::TwoStage;
 use crate::bundle::{self, Bundle, Card, FORMAT_VERSION, Metric, Provenance};
 use crate::data::{Batch, Loader};
 use crate::error::Result;
-use crate::nets::detector::{Family, RegionNet};
+use crate::nets::detector::{Family, RegionNet, Ssd, per_anchor};
 use crate::nets::state;
 use crate::train::{BatchSource, Ema, Evaluation, Learner, LearnerState, Optimizer, StepContext, StepReport};
 
@@ -115,11 +117,23 @@ impl DetectLearner {
     /// Loss over pictures `[n, 3, h, w]`, with gradients left in the graph.
     fn forward(&self, images: Tensor<4>, targets: &[Target], rng: &mut ChaCha8Rng) -> Loss {
         match (&self.net, &self.recipe.net.stages) {
+            (DetectorNet::Grid(net), Stages::One(one)) => grid_step(net, one, images, targets),
             (DetectorNet::Regions(net), Stages::Two(two)) => {
                 RegionStep { net, config: two, loss: &self.loss, targets }.forward(images, rng)
             }
+            _ => unreachable!("a network is made of its configuration"),
         }
     }
+}
+
+/// Loss of a one-stage detector.
+fn grid_step(net: &Ssd, config: &OneStage, images: Tensor<4>, targets: &[Target]) -> Loss {
+    let [_, _, h, w] = images.dims();
+    let (logits, corrections, maps) = net.forward(images);
+    let boxes = boxes_of(config, Size::new(w as u32, h as u32), &maps);
+    let truth: Vec<Vec<(usize, Box2d)>> = targets.iter().map(|target| target.truth.clone()).collect();
+    let (class, bounds) = multibox(logits, corrections, &boxes, &truth);
+    (class.clone() + bounds.clone(), vec![("loss_class", class), ("loss_box", bounds)])
 }
 
 /// One step of a network of the R-CNN family.
@@ -282,15 +296,10 @@ impl RegionStep<'_> {
 
 /// Logits `[n · anchors]` and corrections `[n · anchors, 4]` of all maps, anchors map by map, position by position.
 fn flat(said: Vec<[Tensor<4>; 2]>) -> (Tensor<1>, Tensor<2>) {
-    let (mut logits, mut corrections) = (Vec::new(), Vec::new());
-    for [object, code] in said {
-        let [n, each, h, w] = object.dims();
-        logits.push(object.permute([0, 2, 3, 1]).reshape([n, h * w * each]));
-        let code = code.reshape([n, each, 4, h, w]).permute([0, 3, 4, 1, 2]);
-        corrections.push(code.reshape([n, h * w * each, 4]));
-    }
-    let (logits, corrections) = (Tensor::<2>::cat(logits, 1), Tensor::<3>::cat(corrections, 1));
-    let [n, anchors] = logits.dims();
+    let (logits, corrections): (Vec<_>, Vec<_>) =
+        said.into_iter().map(|[object, code]| (per_anchor(object, 1), per_anchor(code, 4))).unzip();
+    let (logits, corrections) = (Tensor::cat(logits, 1), Tensor::cat(corrections, 1));
+    let [n, anchors, _] = logits.dims();
     (logits.reshape([n * anchors]), corrections.reshape([n * anchors, 4]))
 }
 

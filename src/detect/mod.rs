@@ -11,6 +11,7 @@ pub mod loss;
 pub mod matcher;
 pub mod metrics;
 pub mod net;
+pub mod one_stage;
 pub mod output;
 pub mod predict;
 pub mod proposals;

@@ -3,15 +3,18 @@
 use std::str::FromStr;
 
 use burn::tensor::Device;
+use opticus_pixels::geometry::Size;
 use serde::{Deserialize, Serialize};
 
-use super::anchors::AnchorGrid;
+use super::anchors::{AnchorGrid, DefaultBoxes};
 use super::config::TrainConfig;
+use super::one_stage::OneStage;
 use super::proposals::Keep;
+use super::suppression::Suppression;
 use super::transform::Transform;
 use super::two_stage::TwoStage;
 use crate::error::{Error, Result};
-use crate::nets::detector::{Family, RegionNet, RegionNetConfig};
+use crate::nets::detector::{Body, Family, RegionNet, RegionNetConfig, Ssd, SsdConfig, SsdKind};
 use crate::nets::layers::transparent_module;
 use crate::nets::{NetKind, state};
 use crate::tensors::TensorMap;
@@ -30,6 +33,8 @@ pub struct DetectorConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Stages {
+    /// Everywhere at once: SSD.
+    One(OneStage),
     /// Regions first, then what each of them is: the R-CNN family.
     Two(TwoStage),
 }
@@ -37,11 +42,13 @@ pub enum Stages {
 /// A network that finds objects.
 #[derive(Clone, Debug)]
 pub enum DetectorNet {
+    /// SSD.
+    Grid(Ssd),
     /// The R-CNN family.
     Regions(RegionNet),
 }
 
-transparent_module!(DetectorNet { Regions });
+transparent_module!(DetectorNet { Grid, Regions });
 
 impl DetectorConfig {
     /// Checks every value, which may come from a hostile file.
@@ -50,6 +57,7 @@ impl DetectorConfig {
     /// [`Error::Config`] naming the setting.
     pub fn validate(&self) -> Result<()> {
         match &self.stages {
+            Stages::One(one) => one.validate(),
             Stages::Two(two) => two.validate(),
         }
     }
@@ -57,6 +65,7 @@ impl DetectorConfig {
     /// Number of classes, without background.
     pub fn classes(&self) -> usize {
         match &self.stages {
+            Stages::One(one) => one.net.classes,
             Stages::Two(two) => two.net.classes,
         }
     }
@@ -64,6 +73,7 @@ impl DetectorConfig {
     /// The backbone.
     pub fn backbone(&self) -> NetKind {
         match &self.stages {
+            Stages::One(one) => one.net.backbone,
             Stages::Two(two) => two.net.backbone,
         }
     }
@@ -71,6 +81,7 @@ impl DetectorConfig {
     /// Whether regions must come from outside.
     pub fn needs_proposals(&self) -> bool {
         match &self.stages {
+            Stages::One(_) => false,
             Stages::Two(two) => two.net.family != Family::FasterRcnn,
         }
     }
@@ -82,6 +93,7 @@ impl DetectorConfig {
     pub fn init(&self, seed: u64, device: &Device) -> Result<DetectorNet> {
         self.validate()?;
         Ok(match &self.stages {
+            Stages::One(one) => DetectorNet::Grid(one.net.init(seed, device)?),
             Stages::Two(two) => DetectorNet::Regions(two.net.init(seed, device)?),
         })
     }
@@ -93,6 +105,7 @@ impl DetectorConfig {
     pub fn load(&self, weights: &TensorMap, device: &Device) -> Result<DetectorNet> {
         self.validate()?;
         let blank = match &self.stages {
+            Stages::One(one) => DetectorNet::Grid(one.net.blank(device)?),
             Stages::Two(two) => DetectorNet::Regions(two.net.blank(device)?),
         };
         state::load_map(blank, weights)
@@ -103,6 +116,7 @@ impl DetectorNet {
     /// With the first parts of the backbone frozen.
     pub fn freeze_first(self, parts: usize) -> Self {
         match self {
+            Self::Grid(net) => Self::Grid(net.freeze_first(parts)),
             Self::Regions(net) => Self::Regions(net.freeze_first(parts)),
         }
     }
@@ -137,6 +151,14 @@ kinds! {
     FasterRcnn = "faster-rcnn",
     /// torchvision's `fasterrcnn_resnet50_fpn`.
     FasterRcnnResnet50Fpn = "faster-rcnn-resnet50-fpn",
+    /// torchvision's `fasterrcnn_mobilenet_v3_large_320_fpn`.
+    FasterRcnnMobilenetV3Fpn = "faster-rcnn-mobilenet-v3-fpn",
+    /// Liu et al. 2016 in spirit, with a pyramid and separable layers. Small, for training on a CPU.
+    SsdLite = "ssd-lite",
+    /// torchvision's `ssd300_vgg16`.
+    Ssd300Vgg16 = "ssd300-vgg16",
+    /// torchvision's `ssdlite320_mobilenet_v3_large`.
+    Ssdlite320MobilenetV3 = "ssdlite320-mobilenet-v3",
 }
 
 impl FromStr for DetectorKind {
@@ -150,13 +172,9 @@ impl FromStr for DetectorKind {
     }
 }
 
-/// Pixels of the shorter side where nothing is said.
-const USUAL_SHORTER: u32 = 320;
 /// Channels of the pyramid and values of the heads of the small networks: a quarter of torchvision's work or less.
 const SMALL_CHANNELS: usize = 128;
 const SMALL_HIDDEN: usize = 256;
-/// Regions of a picture that the small networks look at.
-const SMALL_PROPOSALS: usize = 300;
 /// Neighbouring sizes of the small networks' anchors differ by this factor; three to a map, whose stride doubles.
 const SIZE_STEP: f64 = 1.5;
 
@@ -166,29 +184,55 @@ impl DetectorKind {
     /// # Errors
     /// [`Error::Config`] for a backbone that it cannot have.
     pub fn config(self, classes: usize, backbone: Option<NetKind>) -> Result<DetectorConfig> {
+        let small = |family| {
+            small(family, classes, backbone.unwrap_or(NetKind::Squeezenet1_0)).map(Stages::Two)
+        };
         let stages = match self {
-            Self::Rcnn => small(Family::Rcnn, classes, backbone.unwrap_or(NetKind::Squeezenet1_0))?,
-            Self::FastRcnn => small(Family::FastRcnn, classes, backbone.unwrap_or(NetKind::Squeezenet1_0))?,
-            Self::FasterRcnn => {
-                small(Family::FasterRcnn, classes, backbone.unwrap_or(NetKind::Squeezenet1_0))?
-            }
+            Self::Rcnn => small(Family::Rcnn)?,
+            Self::FastRcnn => small(Family::FastRcnn)?,
+            Self::FasterRcnn => small(Family::FasterRcnn)?,
             Self::FasterRcnnResnet50Fpn => {
-                let net = RegionNetConfig {
-                    family: Family::FasterRcnn,
-                    backbone: self.fixed(NetKind::Resnet50, backbone)?,
-                    maps: vec![0, 1, 2, 3],
-                    classes,
-                    anchors: 3,
-                    channels: 256,
-                    hidden: 1024,
-                };
                 let sizes = [32.0, 64.0, 128.0, 256.0, 512.0].map(|size| vec![size]).to_vec();
-                TwoStage::new(net, AnchorGrid { sizes, ratios: vec![0.5, 1.0, 2.0] })
+                let net = torchvision(self.fixed(NetKind::Resnet50, backbone)?, vec![0, 1, 2, 3], classes, 3);
+                Stages::Two(TwoStage::new(net, AnchorGrid { sizes, ratios: vec![0.5, 1.0, 2.0] }))
+            }
+            Self::FasterRcnnMobilenetV3Fpn => {
+                let sizes = vec![vec![32.0, 64.0, 128.0, 256.0, 512.0]; 3];
+                let backbone = self.fixed(NetKind::MobilenetV3Large, backbone)?;
+                let net = torchvision(backbone, vec![13, 16], classes, 15);
+                let two = TwoStage::new(net, AnchorGrid { sizes, ratios: vec![0.5, 1.0, 2.0] });
+                let proposals = Keep { before: 150, after: 150, score: 0.05, ..Keep::default() };
+                Stages::Two(TwoStage { proposals, ..two })
+            }
+            Self::SsdLite => Stages::One(ssd_lite(classes, backbone.unwrap_or(NetKind::Squeezenet1_0))?),
+            Self::Ssd300Vgg16 => {
+                self.fixed(NetKind::Vgg16, backbone)?;
+                Stages::One(ssd300(classes))
+            }
+            Self::Ssdlite320MobilenetV3 => {
+                self.fixed(NetKind::MobilenetV3Large, backbone)?;
+                Stages::One(ssdlite320(classes))
             }
         };
-        let config = DetectorConfig { name: self.name().into(), stages: Stages::Two(stages) };
+        let config = DetectorConfig { name: self.name().into(), stages };
         config.validate()?;
         Ok(config)
+    }
+
+    /// How pictures are prepared for it where nothing else is said.
+    pub fn transform(self) -> Transform {
+        let usual = Transform::default();
+        let square = |side| Transform { fixed: Some(Size::new(side, side)), ..usual.clone() };
+        match self {
+            Self::Rcnn | Self::FastRcnn | Self::FasterRcnn => Transform { shorter: 320, longer: 533, ..usual },
+            Self::FasterRcnnResnet50Fpn => usual,
+            Self::FasterRcnnMobilenetV3Fpn => Transform { shorter: 320, longer: 640, ..usual },
+            Self::SsdLite => square(320),
+            Self::Ssd300Vgg16 => {
+                Transform { mean: [0.48235, 0.45882, 0.40784], std: [1.0 / 255.0; 3], ..square(300) }
+            }
+            Self::Ssdlite320MobilenetV3 => Transform { mean: [0.5; 3], std: [0.5; 3], ..square(320) },
+        }
     }
 
     fn fixed(self, its: NetKind, asked: Option<NetKind>) -> Result<NetKind> {
@@ -202,21 +246,72 @@ impl DetectorKind {
     }
 }
 
+/// torchvision's Faster R-CNN over these maps.
+fn torchvision(backbone: NetKind, maps: Vec<usize>, classes: usize, anchors: usize) -> RegionNetConfig {
+    RegionNetConfig {
+        family: Family::FasterRcnn,
+        backbone,
+        maps,
+        classes,
+        anchors,
+        channels: 256,
+        hidden: 1024,
+    }
+}
+
+/// Settings of `ssd300_vgg16`.
+fn ssd300(classes: usize) -> OneStage {
+    let (few, many) = (vec![2.0], vec![2.0, 3.0]);
+    let boxes = DefaultBoxes {
+        ratios: vec![few.clone(), many.clone(), many.clone(), many, few.clone(), few],
+        scales: vec![0.07, 0.15, 0.33, 0.51, 0.69, 0.87, 1.05],
+        steps: Some(vec![8.0, 16.0, 32.0, 64.0, 100.0, 300.0]),
+    };
+    one_stage(SsdKind::Vgg16, NetKind::Vgg16, classes, boxes, (0.01, 400, 0.45, 200))
+}
+
+/// Settings of `ssdlite320_mobilenet_v3_large`.
+fn ssdlite320(classes: usize) -> OneStage {
+    let boxes = DefaultBoxes::evenly(vec![vec![2.0, 3.0]; 6], 0.2, 0.95);
+    one_stage(SsdKind::MobilenetV3, NetKind::MobilenetV3Large, classes, boxes, (0.001, 300, 0.55, 300))
+}
+
+/// Ours: maps of strides 8, 16, 32 and 64.
+fn ssd_lite(classes: usize, backbone: NetKind) -> Result<OneStage> {
+    let (maps, _) = maps_of(backbone)?;
+    let maps = maps[..2].to_vec();
+    let boxes = DefaultBoxes::evenly(vec![vec![2.0, 3.0]; 4], 0.08, 0.8);
+    let one = one_stage(SsdKind::SsdLite, backbone, classes, boxes, (0.01, 400, 0.5, 100));
+    Ok(OneStage { net: SsdConfig { maps, channels: SMALL_CHANNELS, ..one.net }, ..one })
+}
+
+fn one_stage(
+    kind: SsdKind,
+    backbone: NetKind,
+    classes: usize,
+    boxes: DefaultBoxes,
+    (score, candidates, iou, detections): (f64, usize, f64, usize),
+) -> OneStage {
+    let each = (0..boxes.ratios.len()).map(|level| boxes.per_position(level)).collect();
+    let net = SsdConfig { kind, backbone, maps: Vec::new(), channels: 0, classes, boxes: each };
+    OneStage { net, boxes, score, candidates, iou, detections, suppression: Suppression::Nms }
+}
+
+/// The backbone's maps for the small networks, the last of stride 16 or 32, and the side of a cut-out of which it makes
+/// 7×7 positions.
+fn maps_of(backbone: NetKind) -> Result<(Vec<usize>, usize)> {
+    match backbone {
+        NetKind::Squeezenet1_0 => Ok((vec![10, 12], 112)),
+        kind if kind.is_resnet() => Ok((vec![1, 2, 3], 224)),
+        NetKind::MobilenetV3Large => Ok((vec![6, 12, 16], 224)),
+        NetKind::MobilenetV3Small => Ok((vec![3, 8, 12], 224)),
+        other => Err(Error::Config(format!("{other} is no backbone of a detector; give {}", Body::KINDS))),
+    }
+}
+
 /// A network of the family for training on a CPU: maps of strides 8 and 16 (and 32, where the backbone has it).
 fn small(family: Family, classes: usize, backbone: NetKind) -> Result<TwoStage> {
-    // The maps, and the side of a cut-out of which the last makes 7×7 positions.
-    let (maps, crop) = match backbone {
-        NetKind::Squeezenet1_0 => (vec![10, 12], 112),
-        kind if kind.is_resnet() => (vec![1, 2, 3], 224),
-        NetKind::MobilenetV3Large => (vec![6, 12, 16], 224),
-        NetKind::MobilenetV3Small => (vec![3, 8, 12], 224),
-        other => {
-            return Err(Error::Config(format!(
-                "{other} is no backbone of a detector; give {}",
-                crate::nets::detector::Body::KINDS
-            )));
-        }
-    };
+    let (maps, crop) = maps_of(backbone)?;
     let maps = if family == Family::Rcnn { maps[maps.len() - 1..].to_vec() } else { maps };
     let proposes = family == Family::FasterRcnn;
     let levels = if proposes { maps.len() + 1 } else { 0 };
@@ -233,7 +328,12 @@ fn small(family: Family, classes: usize, backbone: NetKind) -> Result<TwoStage> 
         channels: if family == Family::Rcnn { 0 } else { SMALL_CHANNELS },
         hidden: SMALL_HIDDEN,
     };
-    let proposals = Keep { before: 1000, after: SMALL_PROPOSALS, ..Keep::default() };
+    let after = match family {
+        Family::Rcnn => 500,
+        Family::FastRcnn => 1000,
+        Family::FasterRcnn => 300,
+    };
+    let proposals = Keep { after, ..Keep::default() };
     let crop = if family == Family::Rcnn { crop } else { 0 };
     Ok(TwoStage { crop, proposals, ..TwoStage::new(net, anchors) })
 }
@@ -251,9 +351,17 @@ pub fn resolve(
     let kind = DetectorKind::from_str(&config.net.name)?;
     let backbone = config.net.backbone.as_deref().map(NetKind::from_str).transpose()?;
     let detector = kind.config(classes, backbone)?;
-    let given = given.cloned().unwrap_or_default();
-    let shorter = config.input.size.unwrap_or(given.shorter.min(USUAL_SHORTER));
-    let transform = Transform { shorter, longer: shorter.saturating_mul(5) / 3, ..given };
+    let mut transform = kind.transform();
+    if let Some(given) = given {
+        let Transform { mean, std, channels, .. } = given.clone();
+        transform = Transform { mean, std, channels, ..transform };
+    }
+    if let Some(side) = config.input.size {
+        transform = match transform.fixed {
+            Some(_) => Transform { fixed: Some(Size::new(side, side)), ..transform },
+            None => Transform { shorter: side, longer: side.saturating_mul(5) / 3, ..transform },
+        };
+    }
     transform.validate()?;
     Ok((detector, transform))
 }

@@ -16,6 +16,7 @@ use opticus_pixels::suppress::Candidate;
 use super::dataset::Pictures;
 use super::metrics::{DetectScores, Found, Style, Truth};
 use super::net::{DetectorConfig, DetectorNet, Stages};
+use super::one_stage::GridDetector;
 use super::score::truth_of;
 use super::suppression::Suppression;
 use super::transform::Transform;
@@ -35,6 +36,7 @@ pub struct Detector {
 
 #[derive(Debug)]
 enum Way {
+    One(GridDetector),
     Two(RegionDetector),
 }
 
@@ -91,9 +93,13 @@ impl Detector {
             )));
         }
         let way = match (net.valid(), &config.stages) {
+            (DetectorNet::Grid(net), Stages::One(one)) => {
+                Way::One(GridDetector::new(&net, one.clone(), transform.clone())?)
+            }
             (DetectorNet::Regions(net), Stages::Two(two)) => {
                 Way::Two(RegionDetector::new(&net, two.clone(), transform.clone())?)
             }
+            _ => return Err(Error::ModelFile("the network is not of the configured kind".to_owned())),
         };
         Ok(Self { config, classes, transform, way })
     }
@@ -102,6 +108,7 @@ impl Detector {
     #[must_use]
     pub fn with_suppression(mut self, suppression: Suppression) -> Self {
         match &mut self.way {
+            Way::One(detector) => detector.suppress_by(suppression),
             Way::Two(detector) => detector.suppress_by(suppression),
         }
         self
@@ -149,6 +156,7 @@ impl Detector {
     /// As [`Self::detect`].
     pub fn detect_in(&self, image: &Image8, proposals: &[Box2d]) -> Result<Vec<Candidate>> {
         match &self.way {
+            Way::One(detector) => detector.detect(&planes(image)),
             Way::Two(detector) => detector.detect(&planes(image), proposals),
         }
     }
@@ -160,7 +168,7 @@ impl Detector {
     pub fn propose(&self, image: &Image8) -> Result<Option<Vec<Candidate>>> {
         match &self.way {
             Way::Two(detector) if !detector.needs_proposals() => detector.propose(&planes(image)).map(Some),
-            Way::Two(_) => Ok(None),
+            Way::One(_) | Way::Two(_) => Ok(None),
         }
     }
 }

@@ -17,6 +17,9 @@ pub struct Transform {
     pub longer: u32,
     /// Both sides are filled up with zeros to a multiple of this.
     pub multiple: u32,
+    /// One size for all pictures instead, whatever their aspect.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fixed: Option<Size>,
     /// Subtracted from each channel of a picture in 0 to 1.
     pub mean: [f32; 3],
     /// What each channel is then divided by.
@@ -37,6 +40,7 @@ impl Default for Transform {
             shorter: 800,
             longer: 1333,
             multiple: 32,
+            fixed: None,
             mean: [0.485, 0.456, 0.406],
             std: [0.229, 0.224, 0.225],
             channels: ChannelOrder::Rgb,
@@ -56,6 +60,11 @@ impl Transform {
                 "input sides of {} and at most {} pixels; give 16 to 8192, the longer not below the shorter",
                 self.shorter, self.longer
             ));
+        }
+        if let Some(Size { width, height }) = self.fixed
+            && !((16..=8192).contains(&width) && (16..=8192).contains(&height))
+        {
+            return refuse(format!("an input of {width}x{height}; give 16 to 8192 pixels a side"));
         }
         if !(1..=256).contains(&self.multiple) {
             return refuse(format!("input.multiple is {}; give 1 to 256", self.multiple));
@@ -91,6 +100,9 @@ impl Transform {
 
     /// Where a picture of this size lies in the frame that the network gets.
     pub fn place(&self, picture: Size) -> Placement {
+        if let Some(frame) = self.fixed {
+            return Placement { picture, scaled: frame, frame, x: 0, y: 0 };
+        }
         let [short, long] =
             [picture.width.min(picture.height), picture.width.max(picture.height)].map(f64::from);
         let scale = (f64::from(self.shorter) / short).min(f64::from(self.longer) / long);
@@ -99,6 +111,21 @@ impl Transform {
         let fill = |side: u32| side.div_ceil(self.multiple.max(1)) * self.multiple.max(1);
         let frame = Size::new(fill(scaled.width), fill(scaled.height));
         Placement { picture, scaled, frame, x: 0, y: 0 }
+    }
+
+    /// [`Self::apply`] for a picture that may be anything.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for a picture that is not of three planes, or empty.
+    pub fn checked(&self, picture: &Planes) -> Result<(Planes, Placement)> {
+        let Size { width, height } = picture.size;
+        if picture.channels != 3 || width == 0 || height == 0 {
+            return Err(Error::Input(format!(
+                "a picture of {} planes at {width}x{height}; the detector takes three planes",
+                picture.channels
+            )));
+        }
+        Ok(self.apply(picture))
     }
 
     /// A picture of red, green and blue planes in 0 to 1, as the network gets it: normalised, scaled between the centres of pixels

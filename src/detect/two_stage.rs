@@ -184,14 +184,7 @@ impl RegionDetector {
 
     /// The picture as the network gets it, and the maps that it makes of it.
     fn look(&self, picture: &Planes) -> Result<Seen> {
-        let Size { width, height } = picture.size;
-        if picture.channels != 3 || width == 0 || height == 0 {
-            return Err(Error::Input(format!(
-                "a picture of {} planes at {width}x{height}; the detector takes three planes",
-                picture.channels
-            )));
-        }
-        let (input, placement) = self.transform.apply(picture);
+        let (input, placement) = self.transform.checked(picture)?;
         if self.config.net.family == Family::Rcnn {
             return Ok(Seen { input, maps: Vec::new(), said: Vec::new(), placement });
         }

@@ -116,6 +116,8 @@ pub enum Operation {
     Every { x: Value, step: [usize; 2] },
     /// See [`Graph::nearest`].
     Nearest { x: Value, like: Value },
+    /// See [`Graph::normalize`].
+    Normalize { x: Value, scale: Param<Tensor<1>> },
     /// See [`Graph::pad_channels`].
     PadChannels { x: Value, before: usize, after: usize },
 }
@@ -260,6 +262,11 @@ impl Graph {
     pub fn nearest(&mut self, x: &Value, like: &Value) -> Value {
         let ([c, ..], [_, h, w]) = (x.map(), like.map());
         self.push(Operation::Nearest { x: x.clone(), like: like.clone() }, vec![c, h, w])
+    }
+
+    /// Each position's values over all channels divided by their length, times a scale for each channel.
+    pub fn normalize(&mut self, x: &Value, scale: &Param<Tensor<1>>) -> Value {
+        self.push(Operation::Normalize { x: x.clone(), scale: scale.clone() }, x.shape.clone())
     }
 
     /// Channels of zeros before and after the map's own.

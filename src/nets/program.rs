@@ -103,6 +103,7 @@ pub fn compile(graph: &Graph, outputs: &[Value]) -> Result<Program> {
                 at(x),
                 match kind {
                     ActivationKind::Relu => Function::Relu,
+                    ActivationKind::Relu6 => Function::Relu6,
                     ActivationKind::HardSwish => Function::HardSwish,
                     ActivationKind::HardSigmoid => Function::HardSigmoid,
                 },
@@ -126,6 +127,7 @@ pub fn compile(graph: &Graph, outputs: &[Value]) -> Result<Program> {
             }
             Operation::Every { x, step } => builder.every(at(x), *step),
             Operation::Nearest { x, like } => builder.nearest(at(x), at(like)),
+            Operation::Normalize { x, scale } => builder.normalize(at(x), &host(scale)?),
             Operation::PadChannels { x, before, after } => builder.pad_channels(at(x), *before, *after),
         };
         values.push(value);

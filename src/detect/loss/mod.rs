@@ -1,3 +1,4 @@
 //! What detectors are trained by.
 
+pub mod multibox;
 pub mod regions;

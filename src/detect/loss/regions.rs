@@ -72,11 +72,11 @@ pub fn heads(logits: Tensor<2>, corrections: Tensor<2>, sample: &RegionSample) -
     (class, smooth_l1(said, codes(&of_objects, &device), BETA) / regions)
 }
 
-fn numbers(numbers: &[usize], device: &Device) -> Tensor<1, Int> {
+pub(super) fn numbers(numbers: &[usize], device: &Device) -> Tensor<1, Int> {
     let values: Vec<i32> = numbers.iter().map(|&n| n as i32).collect();
     Tensor::from_data(TensorData::new(values, [numbers.len()]), device)
 }
 
-fn codes(codes: &[[f32; 4]], device: &Device) -> Tensor<2> {
+pub(super) fn codes(codes: &[[f32; 4]], device: &Device) -> Tensor<2> {
     Tensor::from_data(TensorData::new(codes.concat(), [codes.len(), 4]), device)
 }

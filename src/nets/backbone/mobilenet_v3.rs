@@ -16,6 +16,8 @@ use crate::nets::net::{Backbone, FeatureMap};
 use ActivationKind::{HardSigmoid, HardSwish, Relu};
 
 const STEM_CHANNELS: usize = 16;
+/// The row of the last block of `LARGE` that halves.
+const LAST_HALVING: usize = 12;
 const LAST_EXPANSION: usize = 6;
 const DROPOUT: f64 = 0.2;
 const BN_EPS: f64 = 1e-3;
@@ -85,9 +87,11 @@ pub enum Stage {
     Plain(Vec<Layer>),
     /// All between.
     Inverted(InvertedResidual),
+    /// A block without its expansion, which is elsewhere.
+    Rest(Vec<Part>),
 }
 
-transparent_module!(Stage { Plain, Inverted });
+transparent_module!(Stage { Plain, Inverted, Rest });
 
 /// Expand, filter each channel by itself, weigh the channels, project; added to the input where shapes agree.
 #[derive(Module, Debug)]
@@ -163,13 +167,23 @@ fn conv_norm(
 
 impl InvertedResidual {
     fn new(scope: &Scope, inputs: usize, row: &Row) -> Self {
-        let Row { kernel, expanded, outputs, squeeze_excite, activation, stride } = *row;
         let mut block = Vec::new();
-        let at = |block: &Vec<Part>| scope.at("block").at(block.len());
-        if expanded != inputs {
-            let conv = Conv2dConfig::new(inputs, expanded, 1);
-            block.push(Part::Plain(conv_norm(&at(&block), conv, expanded, Some(activation))));
+        if row.expanded != inputs {
+            let conv = Conv2dConfig::new(inputs, row.expanded, 1);
+            let place = scope.at("block").at(0);
+            block.push(Part::Plain(conv_norm(&place, conv, row.expanded, Some(row.activation))));
         }
+        Self::after_expansion(&scope.at("block"), block, row, row.stride == 1 && inputs == row.outputs)
+    }
+
+    /// A block whose expansion is elsewhere, numbered as if it were here.
+    fn without_expansion(scope: &Scope, row: &Row) -> Vec<Part> {
+        Self::after_expansion(scope, vec![Part::Plain(Vec::new())], row, false).block
+    }
+
+    fn after_expansion(scope: &Scope, mut block: Vec<Part>, row: &Row, residual: bool) -> Self {
+        let Row { kernel, expanded, outputs, squeeze_excite, activation, stride } = *row;
+        let at = |block: &Vec<Part>| scope.at(block.len());
         let depthwise =
             Conv2dConfig::new(expanded, expanded, kernel).stride(stride).padding(kernel / 2).groups(expanded);
         block.push(Part::Plain(conv_norm(&at(&block), depthwise, expanded, Some(activation))));
@@ -178,24 +192,32 @@ impl InvertedResidual {
         }
         let project = Conv2dConfig::new(expanded, outputs, 1);
         block.push(Part::Plain(conv_norm(&at(&block), project, outputs, None)));
-        Self { block, residual: stride == 1 && inputs == outputs, stride }
+        Self { block, residual, stride }
     }
 
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let y = self.block.iter().fold(x.clone(), |x, part| match part {
-            Part::Plain(layers) => run(layers, x),
-            Part::SqueezeExcite(layer) => layer.forward(x),
-        });
+        let y = forward(&self.block, x.clone());
         if self.residual { x + y } else { y }
     }
 
     fn describe(&self, graph: &mut Graph, x: &Value) -> Value {
-        let y = self.block.iter().fold(x.clone(), |x, part| match part {
-            Part::Plain(layers) => describe(layers, graph, &x),
-            Part::SqueezeExcite(layer) => layer.describe(graph, &x),
-        });
+        let y = describe_parts(&self.block, graph, x);
         if self.residual { graph.add(x, &y) } else { y }
     }
+}
+
+fn forward(parts: &[Part], x: Tensor<4>) -> Tensor<4> {
+    parts.iter().fold(x, |x, part| match part {
+        Part::Plain(layers) => run(layers, x),
+        Part::SqueezeExcite(layer) => layer.forward(x),
+    })
+}
+
+fn describe_parts(parts: &[Part], graph: &mut Graph, x: &Value) -> Value {
+    parts.iter().fold(x.clone(), |x, part| match part {
+        Part::Plain(layers) => describe(layers, graph, &x),
+        Part::SqueezeExcite(layer) => layer.describe(graph, &x),
+    })
 }
 
 /// The feature extractor at this place.
@@ -235,6 +257,43 @@ impl MobilenetV3 {
         Self::new(scope, config, &LARGE, 1280)
     }
 
+    /// `mobilenet_v3_large` for SSDLite, with half the channels at its end (Howard et al. 2019, section 6.3): all up to
+    /// the expansion of the last block that halves, and the rest.
+    pub fn for_ssd(scope: &Scope) -> (Vec<Stage>, Vec<Stage>) {
+        let rows: Vec<Row> = LARGE
+            .iter()
+            .enumerate()
+            .map(|(i, &Row { kernel, expanded, outputs, squeeze_excite, activation, stride })| Row {
+                kernel,
+                expanded: if i > LAST_HALVING { expanded / 2 } else { expanded },
+                outputs: if i >= LAST_HALVING { outputs / 2 } else { outputs },
+                squeeze_excite,
+                activation,
+                stride,
+            })
+            .collect();
+        let mut first = features(&scope.at(0), 3, &rows[..LAST_HALVING]);
+        // Not the last convolution, but the halving block's expansion.
+        first.pop();
+        let channels = rows[LAST_HALVING - 1].outputs;
+        let halving = &rows[LAST_HALVING];
+        let expand = Conv2dConfig::new(channels, halving.expanded, 1);
+        let place = scope.at(0).at(first.len());
+        first.push(Stage::Plain(conv_norm(&place, expand, halving.expanded, Some(halving.activation))));
+        let second = scope.at(1);
+        let mut rest = vec![Stage::Rest(InvertedResidual::without_expansion(&second.at(0), halving))];
+        let mut channels = halving.outputs;
+        for row in &rows[LAST_HALVING + 1..] {
+            let place = second.at(rest.len());
+            rest.push(Stage::Inverted(InvertedResidual::new(&place, channels, row)));
+            channels = row.outputs;
+        }
+        let last = LAST_EXPANSION * channels;
+        let conv = Conv2dConfig::new(channels, last, 1);
+        rest.push(Stage::Plain(conv_norm(&second.at(rest.len()), conv, last, Some(HardSwish))));
+        (first, rest)
+    }
+
     /// The feature extractor alone, of colour pictures of any size: `mobilenet_v3_small` or `mobilenet_v3_large`.
     pub fn body(scope: &Scope, kind: NetKind) -> Vec<Stage> {
         features(scope, 3, rows(kind))
@@ -265,6 +324,7 @@ impl Stage {
         match self {
             Self::Plain(layers) => run(layers, x),
             Self::Inverted(block) => block.forward(x),
+            Self::Rest(parts) => forward(parts, x),
         }
     }
 
@@ -273,6 +333,7 @@ impl Stage {
         match self {
             Self::Plain(layers) => describe(layers, graph, x),
             Self::Inverted(block) => block.describe(graph, x),
+            Self::Rest(parts) => describe_parts(parts, graph, x),
         }
     }
 

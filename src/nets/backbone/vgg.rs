@@ -40,6 +40,36 @@ pub enum Norm {
 }
 
 impl Vgg {
+    /// For SSD (Liu et al. 2016, section 3): all up to the fourth max-pool, and from that to before the fifth, each at a
+    /// place of its own. The third rounds up, so that 300 pixels make 38 positions.
+    pub fn for_ssd(scope: &Scope, fifth: &Scope) -> (Vec<Layer>, Vec<Layer>) {
+        let (mut all, mut channels) = (Vec::new(), 3);
+        for (number, stage) in STAGES.iter().enumerate() {
+            let last = number + 1 == STAGES.len();
+            if last {
+                // What follows is counted anew, the pool before it first.
+                all.push(vec![Layer::MaxPool2d(MaxPool2d::new(2, 2))]);
+            }
+            if all.is_empty() {
+                all.push(Vec::new());
+            }
+            let place = if last { fifth } else { scope };
+            let Some(layers) = all.last_mut() else { continue };
+            for &width in *stage {
+                let conv =
+                    Conv2dConfig::new(channels, width, 3).padding(1).init(WeightInit::KaimingNormalFanOut);
+                layers.push(Layer::Conv2d(conv.build(&place.at(layers.len()))));
+                layers.push(Layer::activation(ActivationKind::Relu));
+                channels = width;
+            }
+            if number < 3 {
+                layers.push(Layer::MaxPool2d(MaxPool2d { ceil_mode: number == 2, ..MaxPool2d::new(2, 2) }));
+            }
+        }
+        let last = all.pop().unwrap_or_default();
+        (all.pop().unwrap_or_default(), last)
+    }
+
     /// The network at this place.
     pub fn new(scope: &Scope, config: &NetConfig, norm: Norm) -> Self {
         let mut features = Vec::new();

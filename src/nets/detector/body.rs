@@ -101,7 +101,7 @@ impl Body {
     }
 }
 
-fn freeze_first<M: Module>(list: Vec<M>, count: usize) -> Vec<M> {
+pub(super) fn freeze_first<M: Module>(list: Vec<M>, count: usize) -> Vec<M> {
     list.into_iter().enumerate().map(|(i, stage)| if i < count { stage.freeze() } else { stage }).collect()
 }
 

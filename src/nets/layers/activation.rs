@@ -11,6 +11,8 @@ use crate::nets::graph::{Graph, Value};
 pub enum ActivationKind {
     /// `max(x, 0)`.
     Relu,
+    /// `clamp(x, 0, 6)`.
+    Relu6,
     /// `x · hardsigmoid(x)` (Howard et al., 2019).
     HardSwish,
     /// `clamp(x / 6 + 1 / 2, 0, 1)`.
@@ -30,6 +32,7 @@ impl ActivationKind {
     pub fn apply<const D: usize>(self, x: Tensor<D>) -> Tensor<D> {
         let function = match self {
             Self::Relu => Function::Relu,
+            Self::Relu6 => Function::Relu6,
             Self::HardSwish => Function::HardSwish,
             Self::HardSigmoid => Function::HardSigmoid,
         };

@@ -9,7 +9,7 @@ use crate::nets::graph::{Graph, Value, Window};
 use crate::nets::init::{Scope, WeightInit};
 
 /// A convolution over the two image axes: input [n, c_in, h, w], output [n, c_out, h', w'] with
-/// `h' = (h + 2·padding − kernel) / stride + 1`.
+/// `h' = (h + 2·padding − dilation · (kernel − 1) − 1) / stride + 1`.
 #[derive(Module, Debug)]
 pub struct Conv2d {
     /// Kernels [out, in / groups, kernel height, kernel width].
@@ -20,6 +20,8 @@ pub struct Conv2d {
     pub stride: [usize; 2],
     /// Zeros added on each side (vertical, horizontal).
     pub padding: [usize; 2],
+    /// Distance between taps (vertical, horizontal); 1 is dense.
+    pub dilation: [usize; 2],
     /// Input channels are split into this many groups that do not see each other.
     pub groups: usize,
 }
@@ -31,6 +33,7 @@ pub struct Conv2dConfig {
     kernel: usize,
     stride: usize,
     padding: usize,
+    dilation: usize,
     groups: usize,
     bias: bool,
     init: WeightInit,
@@ -44,6 +47,7 @@ impl Conv2dConfig {
             kernel,
             stride: 1,
             padding: 0,
+            dilation: 1,
             groups: 1,
             bias: true,
             init: WeightInit::TorchDefault,
@@ -58,6 +62,11 @@ impl Conv2dConfig {
     /// Zeros added on all four sides.
     pub const fn padding(self, padding: usize) -> Self {
         Self { padding, ..self }
+    }
+
+    /// The distance between the taps on both axes.
+    pub const fn dilation(self, dilation: usize) -> Self {
+        Self { dilation, ..self }
     }
 
     /// The number of groups; equal to the channels, it is a depthwise convolution.
@@ -87,6 +96,7 @@ impl Conv2dConfig {
             bias: self.bias.then(|| scope.param("bias", [outputs], self.init.bias(fan_in))),
             stride: [self.stride; 2],
             padding: [self.padding; 2],
+            dilation: [self.dilation; 2],
             groups: self.groups,
         }
     }
@@ -114,13 +124,14 @@ impl Conv2d {
     }
 
     fn window(&self) -> engine::Window {
-        engine::Window { stride: self.stride, padding: self.padding, dilation: [1, 1], groups: self.groups }
+        engine::Window { stride: self.stride, padding: self.padding, dilation: self.dilation, groups: self.groups }
     }
 
     /// [`Self::forward`] written down.
     pub fn describe(&self, graph: &mut Graph, x: &Value) -> Value {
         let [_, _, kernel_h, kernel_w] = self.weight.lazy_shape().dims();
         let window = Window::new([kernel_h, kernel_w], self.stride).padded(self.padding);
+        let window = Window { dilation: self.dilation, ..window };
         graph.conv(x, &self.weight, self.bias.as_ref(), window, self.groups)
     }
 }

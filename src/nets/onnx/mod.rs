@@ -55,6 +55,7 @@ fn write(graph: &Graph, writer: &mut Writer) -> Vec<Named> {
             Operation::BatchNorm { x, norm } => writer.batch_norm(at(x), norm),
             Operation::Activation { x, kind } => match kind {
                 ActivationKind::Relu => writer.relu(at(x)),
+                ActivationKind::Relu6 => writer.relu6(at(x)),
                 ActivationKind::HardSwish => writer.hard_swish(at(x)),
                 ActivationKind::HardSigmoid => writer.hard_sigmoid(at(x)),
             },
@@ -73,6 +74,7 @@ fn write(graph: &Graph, writer: &mut Writer) -> Vec<Named> {
             }
             Operation::Every { x, step } => writer.every(at(x), *step),
             Operation::Nearest { x, like } => writer.nearest(at(x), at(like)),
+            Operation::Normalize { x, scale } => writer.normalize(at(x), scale),
             Operation::PadChannels { x, before, after } => writer.pad_channels(at(x), *before, *after),
         };
         values.push(value);

@@ -174,6 +174,23 @@ impl Writer {
         self.unary("Relu", x, Vec::new())
     }
 
+    /// min(max(x, 0), 6).
+    pub fn relu6(&mut self, x: &Named) -> Named {
+        let bounds = [0.0f32, 6.0].map(|bound| self.matrix("bound", &[], std::iter::once(bound)));
+        let inputs = std::iter::once(x.name.clone()).chain(bounds).collect();
+        self.node("Clip", inputs, Vec::new(), x.shape.clone())
+    }
+
+    /// Each position's values over all channels divided by their length, times a scale for each channel.
+    pub fn normalize(&mut self, x: &Named, scale: &Param<Tensor<1>>) -> Named {
+        let attributes = vec![("axis", Attribute::Int(1)), ("p", Attribute::Int(2))];
+        let unit = self.unary("LpNormalization", x, attributes);
+        let [channels, ..] = x.map();
+        let values = scale.val().into_data();
+        let scale = self.matrix("scale", &[channels, 1, 1], values.iter::<f32>());
+        self.node("Mul", vec![unit.name, scale], Vec::new(), x.shape.clone())
+    }
+
     /// x · relu6(x + 3) / 6.
     pub fn hard_swish(&mut self, x: &Named) -> Named {
         self.unary("HardSwish", x, Vec::new())
