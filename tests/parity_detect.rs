@@ -7,16 +7,18 @@ mod reference;
 use burn::tensor::{Device, Tensor, TensorData};
 use opticus::detect::anchors::{AnchorGrid, DefaultBoxes};
 use opticus::detect::coder::BoxCoder;
+use opticus::detect::loss::multibox::multibox;
 use opticus::detect::loss::regions::{self, AnchorSample, RegionSample};
 use opticus::detect::matcher::{Match, Matcher};
+use opticus::detect::net::{DetectorConfig, DetectorKind, DetectorNet, Stages};
+use opticus::detect::one_stage::GridDetector;
 use opticus::detect::transform::Transform;
-use opticus::detect::two_stage::{RegionDetector, TwoStage};
-use opticus::nets::NetKind;
-use opticus::nets::detector::{Family, RegionNetConfig};
+use opticus::detect::two_stage::RegionDetector;
 use opticus::nets::state;
 use opticus_pixels::Size;
 use opticus_pixels::geometry::Box2d;
 use opticus_pixels::preprocess::Planes;
+use opticus_pixels::suppress::Candidate;
 use reference::{filled, formula};
 use serde_json::Value;
 
@@ -204,41 +206,39 @@ fn a_picture_without_objects_is_all_background() {
     assert_eq!(Matcher::PROPOSALS.run(&[], &made_boxes("candidates", 3, 60.0)), [Match::Background; 3]);
 }
 
-#[test]
-fn faster_rcnn_finds_what_torchvisions_finds() {
-    let golden = golden();
-    let case = &golden["resnet50_fpn"];
-    let config = RegionNetConfig {
-        family: Family::FasterRcnn,
-        backbone: NetKind::Resnet50,
-        maps: vec![0, 1, 2, 3],
-        classes: case["classes"].as_u64().unwrap() as usize,
-        anchors: 3,
-        channels: 256,
-        hidden: 1024,
-    };
+/// A detector of ours with formula weights, the last layers' times these factors, on the formula's picture.
+fn detected(
+    config: &DetectorConfig,
+    transform: &Transform,
+    case: &Value,
+    gain: f32,
+    calm: &[(&str, f32)],
+) -> Vec<Candidate> {
     let device = Device::flex();
-    let mut weights = filled(state::to_map(&config.blank(&device).unwrap()), 0.75);
-    for (name, calm) in [("cls_score", CALM_SCORES), ("bbox_pred", CALM_BOXES)] {
-        let calmed = weights.get_mut(&format!("roi_heads.box_predictor.{name}.weight")).unwrap();
-        calmed.data.iter_mut().for_each(|weight| *weight *= calm);
+    let blank = config.init(0, &device).unwrap();
+    let mut weights = filled(state::to_map(&blank), gain);
+    for (name, factor) in calm {
+        let calmed: Vec<_> = weights.iter_mut().filter(|(n, _)| n.contains(name)).collect();
+        assert!(!calmed.is_empty(), "{name}");
+        calmed.into_iter().flat_map(|(_, tensor)| &mut tensor.data).for_each(|weight| *weight *= factor);
     }
     let net = config.load(&weights, &device).unwrap();
     assert_eq!(state::parameter_count(&net), case["parameters"].as_u64().unwrap() as usize);
-    let anchors = AnchorGrid {
-        sizes: [32.0, 64.0, 128.0, 256.0, 512.0].map(|size| vec![size]).to_vec(),
-        ratios: vec![0.5, 1.0, 2.0],
-    };
-    let transform = Transform {
-        shorter: case["shorter"].as_u64().unwrap() as u32,
-        longer: case["longer"].as_u64().unwrap() as u32,
-        ..Transform::default()
-    };
-    let config = TwoStage { detections: 30, ..TwoStage::new(config, anchors) };
-    let detector = RegionDetector::new(&net, config, transform).unwrap();
     let size = size(&case["size"]);
     let data = formula("picture", 3 * size.area() as usize).map(|u| u / 2.0 + 0.5).collect();
-    let found = detector.detect(&Planes { channels: 3, size, data }, &[]).unwrap();
+    let picture = Planes { channels: 3, size, data };
+    match (net, &config.stages) {
+        (DetectorNet::Regions(net), Stages::Two(two)) => {
+            RegionDetector::new(&net, two.clone(), transform.clone()).unwrap().detect(&picture, &[]).unwrap()
+        }
+        (DetectorNet::Grid(net), Stages::One(one)) => {
+            GridDetector::new(&net, one.clone(), transform.clone()).unwrap().detect(&picture).unwrap()
+        }
+        _ => panic!("network and configuration differ"),
+    }
+}
+
+fn equal(found: &[Candidate], case: &Value) {
     let labels: Vec<f64> = found.iter().map(|c| c.class as f64 + 1.0).collect();
     assert_eq!(labels, floats(&case["labels"]));
     let ours: Vec<Box2d> = found.iter().map(|c| c.bounds).collect();
@@ -246,4 +246,80 @@ fn faster_rcnn_finds_what_torchvisions_finds() {
     for (ours, reference) in found.iter().zip(floats(&case["scores"])) {
         assert!((ours.score - reference).abs() < SCORE, "{} is not {reference}", ours.score);
     }
+}
+
+fn faster_rcnn(name: &str, kind: DetectorKind, gain: f32) {
+    let golden = golden();
+    let case = &golden[name];
+    let mut config = kind.config(case["classes"].as_u64().unwrap() as usize, None).unwrap();
+    if let Stages::Two(two) = &mut config.stages {
+        two.detections = 30;
+    }
+    let side = |name: &str| case[name].as_u64().unwrap() as u32;
+    let transform = Transform { shorter: side("shorter"), longer: side("longer"), ..kind.transform() };
+    let calm = [
+        ("roi_heads.box_predictor.cls_score.weight", CALM_SCORES),
+        ("roi_heads.box_predictor.bbox_pred.weight", CALM_BOXES),
+    ];
+    equal(&detected(&config, &transform, case, gain, &calm), case);
+}
+
+fn one_stage(name: &str, kind: DetectorKind, gain: f32, last: &str) {
+    let golden = golden();
+    let case = &golden[name];
+    let mut config = kind.config(case["classes"].as_u64().unwrap() as usize, None).unwrap();
+    if let Stages::One(one) = &mut config.stages {
+        one.detections = 40;
+    }
+    let calm: Vec<(String, f32)> = ["classification", "regression"]
+        .into_iter()
+        .zip(floats(&case["calm"]))
+        .flat_map(|(head, factor)| {
+            (0..6).map(move |i| (format!("head.{head}_head.module_list.{i}.{last}weight"), factor as f32))
+        })
+        .collect();
+    let calm: Vec<(&str, f32)> = calm.iter().map(|(name, factor)| (name.as_str(), *factor)).collect();
+    equal(&detected(&config, &kind.transform(), case, gain, &calm), case);
+}
+
+#[test]
+fn faster_rcnn_finds_what_torchvisions_finds() {
+    faster_rcnn("resnet50_fpn", DetectorKind::FasterRcnnResnet50Fpn, 0.75);
+}
+
+#[test]
+fn faster_rcnn_with_mobilenet_finds_what_torchvisions_finds() {
+    faster_rcnn("mobilenet_v3_fpn", DetectorKind::FasterRcnnMobilenetV3Fpn, 0.9375);
+}
+
+#[test]
+fn ssd300_finds_what_torchvisions_finds() {
+    one_stage("ssd300", DetectorKind::Ssd300Vgg16, 0.75, "");
+}
+
+#[test]
+fn ssdlite320_finds_what_torchvisions_finds() {
+    one_stage("ssdlite320", DetectorKind::Ssdlite320MobilenetV3, 0.9375, "1.");
+}
+
+#[test]
+fn the_multibox_loss_and_its_gradients_are_torchvisions() {
+    let golden = golden();
+    let case = &golden["multibox"];
+    let default = made_boxes("multibox.default", 40, 60.0);
+    let labels = case["labels"].as_array().unwrap().iter().map(whole);
+    let truth: Vec<Vec<(usize, Box2d)>> = labels
+        .enumerate()
+        .map(|(i, labels)| {
+            let bounds = made_boxes(&format!("multibox.truth.{i}"), labels.len(), 60.0);
+            labels.into_iter().map(|label| label - 1).zip(bounds).collect()
+        })
+        .collect();
+    let [losses, logits, corrections] =
+        gradients(["multibox.logits", "multibox.corrections"], ([2, 40, 4], 2.0), [2, 40, 4], |a, b| {
+            multibox(a, b, &default, &truth)
+        });
+    near(&losses, &[case["class"].as_f64().unwrap(), case["box"].as_f64().unwrap()], "loss");
+    near(&logits, &floats(&case["logits"]), "gradient of logits");
+    near(&corrections, &floats(&case["corrections"]), "gradient of corrections");
 }

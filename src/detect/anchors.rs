@@ -97,7 +97,9 @@ impl DefaultBoxes {
         let steps = self.steps.as_deref().unwrap_or_default();
         let numbers = self.ratios.iter().flatten().chain(&self.scales).chain(steps);
         match numbers.copied().find(|v| !(*v > 0.0 && *v <= 1e5)) {
-            Some(bad) => Err(Error::Config(format!("boxes: {bad} is no ratio, scale or step; give more than 0"))),
+            Some(bad) => {
+                Err(Error::Config(format!("boxes: {bad} is no ratio, scale or step; give more than 0")))
+            }
             None if !(1..=16).contains(&levels) || self.ratios.iter().any(|r| r.len() > 30) => {
                 Err(Error::Config("boxes: give 1 to 16 maps with at most 30 ratios each".to_owned()))
             }

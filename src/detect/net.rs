@@ -184,9 +184,8 @@ impl DetectorKind {
     /// # Errors
     /// [`Error::Config`] for a backbone that it cannot have.
     pub fn config(self, classes: usize, backbone: Option<NetKind>) -> Result<DetectorConfig> {
-        let small = |family| {
-            small(family, classes, backbone.unwrap_or(NetKind::Squeezenet1_0)).map(Stages::Two)
-        };
+        let small =
+            |family| small(family, classes, backbone.unwrap_or(NetKind::Squeezenet1_0)).map(Stages::Two);
         let stages = match self {
             Self::Rcnn => small(Family::Rcnn)?,
             Self::FastRcnn => small(Family::FastRcnn)?,
@@ -224,7 +223,9 @@ impl DetectorKind {
         let usual = Transform::default();
         let square = |side| Transform { fixed: Some(Size::new(side, side)), ..usual.clone() };
         match self {
-            Self::Rcnn | Self::FastRcnn | Self::FasterRcnn => Transform { shorter: 320, longer: 533, ..usual },
+            Self::Rcnn | Self::FastRcnn | Self::FasterRcnn => {
+                Transform { shorter: 320, longer: 533, ..usual }
+            }
             Self::FasterRcnnResnet50Fpn => usual,
             Self::FasterRcnnMobilenetV3Fpn => Transform { shorter: 320, longer: 640, ..usual },
             Self::SsdLite => square(320),
@@ -256,6 +257,7 @@ fn torchvision(backbone: NetKind, maps: Vec<usize>, classes: usize, anchors: usi
         anchors,
         channels: 256,
         hidden: 1024,
+        epsilon: (backbone == NetKind::MobilenetV3Large).then_some(1e-5),
     }
 }
 
@@ -327,6 +329,7 @@ fn small(family: Family, classes: usize, backbone: NetKind) -> Result<TwoStage> 
         anchors: if proposes { 9 } else { 0 },
         channels: if family == Family::Rcnn { 0 } else { SMALL_CHANNELS },
         hidden: SMALL_HIDDEN,
+        epsilon: None,
     };
     let after = match family {
         Family::Rcnn => 500,

@@ -46,9 +46,13 @@ impl OneStage {
         self.net.validate()?;
         self.boxes.validate()?;
         let refuse = |what: String| Err(Error::Config(format!("net: {what}")));
-        let each: Vec<usize> = (0..self.boxes.ratios.len()).map(|level| self.boxes.per_position(level)).collect();
+        let each: Vec<usize> =
+            (0..self.boxes.ratios.len()).map(|level| self.boxes.per_position(level)).collect();
         if each != self.net.boxes {
-            return refuse(format!("the network has {:?} boxes a position, the settings {each:?}", self.net.boxes));
+            return refuse(format!(
+                "the network has {:?} boxes a position, the settings {each:?}",
+                self.net.boxes
+            ));
         }
         match [("score", self.score), ("iou", self.iou)].iter().find(|(_, v)| !(0.0..=1.0).contains(v)) {
             Some((name, value)) => refuse(format!("{name} is {value}; give 0 to 1")),

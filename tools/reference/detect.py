@@ -14,6 +14,7 @@ import pathlib
 import torch
 import torch.nn.functional as F
 import torchvision
+from torchvision.models import detection
 from torchvision.models.detection import _utils, anchor_utils, roi_heads
 from torchvision.models.detection.image_list import ImageList
 
@@ -110,10 +111,10 @@ def picture(height, width):
     return torch.from_numpy(values("picture", 3 * height * width)).double().reshape(3, height, width) / 2 + 0.5
 
 
-def faster_rcnn(build, classes, size, keep):
+def faster_rcnn(build, name, classes, size, keep):
     shorter, longer = keep["min_size"], keep["max_size"]
     net = build(weights=None, weights_backbone=None, num_classes=classes + 1, **keep)
-    fill(net, {"name": "resnet"})
+    fill(net, {"name": name})
     with torch.no_grad():
         # The formula's weights are large: as they are, PyTorch's own float32 is 1.5e-4 off its float64 in the
         # scores, and 0.05 px in the boxes.
@@ -134,6 +135,51 @@ def faster_rcnn(build, classes, size, keep):
     }
 
 
+def one_stage(build, name, classes, size, calm, **keep):
+    """A one-stage detector with its usual settings; the last layers calmed as `CALM_SCORES` and `CALM_BOXES` are."""
+    net = build(weights=None, weights_backbone=None, num_classes=classes + 1, **keep)
+    fill(net, {"name": name})
+    with torch.no_grad():
+        for head, factor in [(net.head.classification_head, calm[0]), (net.head.regression_head, calm[1])]:
+            for module in head.module_list:
+                last = module if isinstance(module, torch.nn.Conv2d) else module[-1]
+                last.weight.mul_(factor)
+        found = net.double().eval()([picture(*size)])[0]
+    return {
+        "classes": classes,
+        "size": size,
+        "calm": calm,
+        "parameters": sum(p.numel() for p in net.parameters()),
+        "boxes": rounded(found["boxes"]),
+        "labels": found["labels"].tolist(),
+        "scores": rounded(found["scores"]),
+    }
+
+
+def multibox():
+    """SSD's loss and its gradients."""
+    formula = lambda name, *shape: torch.from_numpy(values(name, math.prod(shape))).double().reshape(shape)
+    count, classes = 40, 3
+    default = boxes("multibox.default", count, 60)
+    logits = (formula("multibox.logits", 2, count, classes + 1) * 2).requires_grad_()
+    corrections = formula("multibox.corrections", 2, count, 4).requires_grad_()
+    truth = [boxes("multibox.truth.0", 3, 60), boxes("multibox.truth.1", 1, 60)]
+    labels = [[1, 3, 2], [2]]
+    ssd = detection.ssd300_vgg16(weights=None, weights_backbone=None)
+    matches = [_utils.SSDMatcher(0.5)(torchvision.ops.box_iou(t, default)) for t in truth]
+    targets = [{"boxes": t, "labels": torch.tensor(l)} for t, l in zip(truth, labels)]
+    said = {"bbox_regression": corrections, "cls_logits": logits}
+    losses = ssd.compute_loss(targets, said, [default] * 2, matches)
+    (losses["classification"] + 2 * losses["bbox_regression"]).backward()
+    return {
+        "labels": labels,
+        "class": losses["classification"].item(),
+        "box": losses["bbox_regression"].item(),
+        "logits": rounded(logits.grad),
+        "corrections": rounded(corrections.grad),
+    }
+
+
 if __name__ == "__main__":
     torch.manual_seed(0)
     keep = {"min_size": 160, "max_size": 250, "box_detections_per_img": 30}
@@ -145,8 +191,27 @@ if __name__ == "__main__":
                 "codes": codes(),
                 "matches": matches(),
                 "losses": losses(),
+                "multibox": multibox(),
                 "resnet50_fpn": faster_rcnn(
-                    torchvision.models.detection.fasterrcnn_resnet50_fpn, 5, (90, 150), keep
+                    detection.fasterrcnn_resnet50_fpn, "resnet", 5, (90, 150), keep
+                ),
+                "mobilenet_v3_fpn": faster_rcnn(
+                    detection.fasterrcnn_mobilenet_v3_large_320_fpn,
+                    "mobilenet_v3_large",
+                    5,
+                    (90, 150),
+                    {"min_size": 160, "max_size": 250, "box_detections_per_img": 30},
+                ),
+                "ssd300": one_stage(
+                    detection.ssd300_vgg16, "vgg16", 4, (90, 150), [0.004, 0.02], detections_per_img=40
+                ),
+                "ssdlite320": one_stage(
+                    detection.ssdlite320_mobilenet_v3_large,
+                    "mobilenet_v3_large",
+                    4,
+                    (90, 150),
+                    [0.1, 0.1],
+                    detections_per_img=40,
                 ),
             }
         )

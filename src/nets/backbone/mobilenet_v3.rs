@@ -20,8 +20,20 @@ const STEM_CHANNELS: usize = 16;
 const LAST_HALVING: usize = 12;
 const LAST_EXPANSION: usize = 6;
 const DROPOUT: f64 = 0.2;
-const BN_EPS: f64 = 1e-3;
-const BN_MOMENTUM: f64 = 0.01;
+
+/// The constants of all norms.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Norms {
+    /// Added to the variance before the root.
+    pub epsilon: f64,
+    /// Share of the newest batch in the running averages.
+    pub momentum: f64,
+}
+
+impl Norms {
+    /// Of the classifiers.
+    pub const USUAL: Self = Self { epsilon: 1e-3, momentum: 0.01 };
+}
 
 /// One row of the paper's tables 1 and 2.
 struct Row {
@@ -158,41 +170,43 @@ fn conv_norm(
     conv: Conv2dConfig,
     outputs: usize,
     activation: Option<ActivationKind>,
+    norms: Norms,
 ) -> Vec<Layer> {
     let conv = conv.no_bias().init(WeightInit::KaimingNormalFanOut).build(&scope.at(0));
-    let norm = BatchNorm2d::with_constants(&scope.at(1), outputs, BN_EPS, BN_MOMENTUM);
+    let norm = BatchNorm2d::with_constants(&scope.at(1), outputs, norms.epsilon, norms.momentum);
     let activation = activation.map(Layer::activation);
     [Layer::Conv2d(conv), Layer::BatchNorm2d(norm)].into_iter().chain(activation).collect()
 }
 
 impl InvertedResidual {
-    fn new(scope: &Scope, inputs: usize, row: &Row) -> Self {
+    fn new(scope: &Scope, inputs: usize, row: &Row, norms: Norms) -> Self {
         let mut block = Vec::new();
         if row.expanded != inputs {
             let conv = Conv2dConfig::new(inputs, row.expanded, 1);
             let place = scope.at("block").at(0);
-            block.push(Part::Plain(conv_norm(&place, conv, row.expanded, Some(row.activation))));
+            block.push(Part::Plain(conv_norm(&place, conv, row.expanded, Some(row.activation), norms)));
         }
-        Self::after_expansion(&scope.at("block"), block, row, row.stride == 1 && inputs == row.outputs)
+        let residual = row.stride == 1 && inputs == row.outputs;
+        Self { residual, ..Self::after_expansion(&scope.at("block"), block, row, norms) }
     }
 
     /// A block whose expansion is elsewhere, numbered as if it were here.
-    fn without_expansion(scope: &Scope, row: &Row) -> Vec<Part> {
-        Self::after_expansion(scope, vec![Part::Plain(Vec::new())], row, false).block
+    fn without_expansion(scope: &Scope, row: &Row, norms: Norms) -> Vec<Part> {
+        Self::after_expansion(scope, vec![Part::Plain(Vec::new())], row, norms).block
     }
 
-    fn after_expansion(scope: &Scope, mut block: Vec<Part>, row: &Row, residual: bool) -> Self {
+    fn after_expansion(scope: &Scope, mut block: Vec<Part>, row: &Row, norms: Norms) -> Self {
         let Row { kernel, expanded, outputs, squeeze_excite, activation, stride } = *row;
         let at = |block: &Vec<Part>| scope.at(block.len());
         let depthwise =
             Conv2dConfig::new(expanded, expanded, kernel).stride(stride).padding(kernel / 2).groups(expanded);
-        block.push(Part::Plain(conv_norm(&at(&block), depthwise, expanded, Some(activation))));
+        block.push(Part::Plain(conv_norm(&at(&block), depthwise, expanded, Some(activation), norms)));
         if squeeze_excite {
             block.push(Part::SqueezeExcite(SqueezeExcite::new(&at(&block), expanded)));
         }
         let project = Conv2dConfig::new(expanded, outputs, 1);
-        block.push(Part::Plain(conv_norm(&at(&block), project, outputs, None)));
-        Self { block, residual, stride }
+        block.push(Part::Plain(conv_norm(&at(&block), project, outputs, None, norms)));
+        Self { block, residual: false, stride }
     }
 
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
@@ -221,17 +235,23 @@ fn describe_parts(parts: &[Part], graph: &mut Graph, x: &Value) -> Value {
 }
 
 /// The feature extractor at this place.
-fn features(scope: &Scope, in_channels: usize, rows: &[Row]) -> Vec<Stage> {
+fn features(scope: &Scope, in_channels: usize, rows: &[Row], norms: Norms) -> Vec<Stage> {
     let stem = Conv2dConfig::new(in_channels, STEM_CHANNELS, 3).stride(2).padding(1);
-    let mut features = vec![Stage::Plain(conv_norm(&scope.at(0), stem, STEM_CHANNELS, Some(HardSwish)))];
+    let mut features =
+        vec![Stage::Plain(conv_norm(&scope.at(0), stem, STEM_CHANNELS, Some(HardSwish), norms))];
     let mut channels = STEM_CHANNELS;
     for row in rows {
-        features.push(Stage::Inverted(InvertedResidual::new(&scope.at(features.len()), channels, row)));
+        features.push(Stage::Inverted(InvertedResidual::new(
+            &scope.at(features.len()),
+            channels,
+            row,
+            norms,
+        )));
         channels = row.outputs;
     }
     let last = LAST_EXPANSION * channels;
     let conv = Conv2dConfig::new(channels, last, 1);
-    features.push(Stage::Plain(conv_norm(&scope.at(features.len()), conv, last, Some(HardSwish))));
+    features.push(Stage::Plain(conv_norm(&scope.at(features.len()), conv, last, Some(HardSwish), norms)));
     features
 }
 
@@ -259,7 +279,7 @@ impl MobilenetV3 {
 
     /// `mobilenet_v3_large` for SSDLite, with half the channels at its end (Howard et al. 2019, section 6.3): all up to
     /// the expansion of the last block that halves, and the rest.
-    pub fn for_ssd(scope: &Scope) -> (Vec<Stage>, Vec<Stage>) {
+    pub fn for_ssd(scope: &Scope, norms: Norms) -> (Vec<Stage>, Vec<Stage>) {
         let rows: Vec<Row> = LARGE
             .iter()
             .enumerate()
@@ -272,35 +292,41 @@ impl MobilenetV3 {
                 stride,
             })
             .collect();
-        let mut first = features(&scope.at(0), 3, &rows[..LAST_HALVING]);
+        let mut first = features(&scope.at(0), 3, &rows[..LAST_HALVING], norms);
         // Not the last convolution, but the halving block's expansion.
         first.pop();
         let channels = rows[LAST_HALVING - 1].outputs;
         let halving = &rows[LAST_HALVING];
         let expand = Conv2dConfig::new(channels, halving.expanded, 1);
         let place = scope.at(0).at(first.len());
-        first.push(Stage::Plain(conv_norm(&place, expand, halving.expanded, Some(halving.activation))));
+        first.push(Stage::Plain(conv_norm(
+            &place,
+            expand,
+            halving.expanded,
+            Some(halving.activation),
+            norms,
+        )));
         let second = scope.at(1);
-        let mut rest = vec![Stage::Rest(InvertedResidual::without_expansion(&second.at(0), halving))];
+        let mut rest = vec![Stage::Rest(InvertedResidual::without_expansion(&second.at(0), halving, norms))];
         let mut channels = halving.outputs;
         for row in &rows[LAST_HALVING + 1..] {
             let place = second.at(rest.len());
-            rest.push(Stage::Inverted(InvertedResidual::new(&place, channels, row)));
+            rest.push(Stage::Inverted(InvertedResidual::new(&place, channels, row, norms)));
             channels = row.outputs;
         }
         let last = LAST_EXPANSION * channels;
         let conv = Conv2dConfig::new(channels, last, 1);
-        rest.push(Stage::Plain(conv_norm(&second.at(rest.len()), conv, last, Some(HardSwish))));
+        rest.push(Stage::Plain(conv_norm(&second.at(rest.len()), conv, last, Some(HardSwish), norms)));
         (first, rest)
     }
 
     /// The feature extractor alone, of colour pictures of any size: `mobilenet_v3_small` or `mobilenet_v3_large`.
-    pub fn body(scope: &Scope, kind: NetKind) -> Vec<Stage> {
-        features(scope, 3, rows(kind))
+    pub fn body(scope: &Scope, kind: NetKind, norms: Norms) -> Vec<Stage> {
+        features(scope, 3, rows(kind), norms)
     }
 
     fn new(scope: &Scope, config: &NetConfig, rows: &[Row], hidden: usize) -> Self {
-        let features = features(&scope.at("features"), config.in_channels, rows);
+        let features = features(&scope.at("features"), config.in_channels, rows, Norms::USUAL);
         let last = LAST_EXPANSION * rows.last().map_or(STEM_CHANNELS, |row| row.outputs);
         let linear = |index: usize, inputs, outputs| {
             let scope = scope.at("classifier").at(index);

@@ -4,7 +4,7 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 
 use crate::nets::NetKind;
-use crate::nets::backbone::mobilenet_v3::{self, MobilenetV3};
+use crate::nets::backbone::mobilenet_v3::{self, MobilenetV3, Norms};
 use crate::nets::backbone::resnet::Resnet;
 use crate::nets::backbone::squeezenet::{self, Squeezenet};
 use crate::nets::graph::{Graph, Value};
@@ -35,13 +35,16 @@ pub enum Body {
 transparent_module!(Body { Resnet, Squeezenet, MobilenetV3 });
 
 impl Body {
-    /// The body of a backbone; `None` for backbones that have none.
-    pub fn new(scope: &Scope, kind: NetKind) -> Option<Self> {
+    /// The body of a backbone; `None` for backbones that have none. `epsilon` replaces what MobileNetV3's norms add to the
+    /// variance: torchvision's detectors have 1e-5 there, its classifiers 1e-3.
+    pub fn new(scope: &Scope, kind: NetKind, epsilon: Option<f64>) -> Option<Self> {
         match kind {
             kind if kind.is_resnet() => Some(Self::Resnet(Resnet::body(scope, kind))),
             NetKind::Squeezenet1_0 => Some(Self::Squeezenet(Squeezenet::body(scope))),
             NetKind::MobilenetV3Small | NetKind::MobilenetV3Large => {
-                Some(Self::MobilenetV3(MobilenetV3::body(scope, kind)))
+                let usual = Norms::USUAL;
+                let norms = Norms { epsilon: epsilon.unwrap_or(usual.epsilon), ..usual };
+                Some(Self::MobilenetV3(MobilenetV3::body(scope, kind, norms)))
             }
             _ => None,
         }

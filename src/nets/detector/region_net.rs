@@ -57,6 +57,9 @@ pub struct RegionNetConfig {
     pub channels: usize,
     /// Values between the two dense layers of the heads.
     pub hidden: usize,
+    /// What MobileNetV3's norms add to the variance, where it is not the classifier's: see [`Body::new`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epsilon: Option<f64>,
 }
 
 /// A backbone with its pyramid, the network that proposes, and the heads.
@@ -139,6 +142,9 @@ impl RegionNetConfig {
             ("channels", self.channels, if self.family == Family::Rcnn { 0..=0 } else { 1..=MAX_WIDTH }),
             ("hidden", self.hidden, 1..=MAX_WIDTH),
         ];
+        if self.epsilon.is_some_and(|epsilon| !(1e-12..1.0).contains(&epsilon)) {
+            return refuse("epsilon is above 0 and small, such as 1e-5".to_owned());
+        }
         match ranges.into_iter().find(|(_, value, range)| !range.contains(value)) {
             Some((name, value, range)) => {
                 refuse(format!("{name} is {value}; give {} to {}", range.start(), range.end()))
@@ -180,7 +186,7 @@ impl RegionNetConfig {
     fn build(&self, scope: &Scope) -> Result<RegionNet> {
         self.validate()?;
         let backbone = scope.at("backbone");
-        let body = Body::new(&backbone.at("body"), self.backbone)
+        let body = Body::new(&backbone.at("body"), self.backbone, self.epsilon)
             .ok_or_else(|| Error::Config(format!("{} gives no maps to a detector", self.backbone)))?;
         let all = Body::channels(self.backbone).unwrap_or_default();
         let inputs: Vec<usize> = self.maps.iter().map(|&map| all[map]).collect();

@@ -13,7 +13,7 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-use super::ssd_trunk::{Trunk, VggTrunk, MobileTrunk, LiteTrunk, conv_norm6};
+use super::ssd_trunk::{LiteTrunk, MobileTrunk, Trunk, VggTrunk, conv_norm6};
 use super::{Body, per_anchor};
 use crate::nets::graph::{Graph, Value};
 use crate::nets::init::{Scope, WeightInit};
@@ -121,11 +121,22 @@ impl SsdConfig {
         }
         if fixed.is_none() {
             let Some(available) = Body::channels(self.backbone) else {
-                return refuse(format!("{} gives no maps to a detector; give {}", self.backbone, Body::KINDS));
+                return refuse(format!(
+                    "{} gives no maps to a detector; give {}",
+                    self.backbone,
+                    Body::KINDS
+                ));
             };
             let rising = self.maps.is_sorted_by(|a, b| a < b);
-            if !(1..=6).contains(&self.maps.len()) || !rising || self.maps.iter().any(|&m| m >= available.len()) {
-                return refuse(format!("maps {:?}; give rising numbers below {}", self.maps, available.len()));
+            if !(1..=6).contains(&self.maps.len())
+                || !rising
+                || self.maps.iter().any(|&m| m >= available.len())
+            {
+                return refuse(format!(
+                    "maps {:?}; give rising numbers below {}",
+                    self.maps,
+                    available.len()
+                ));
             }
             if !(1..=MAX_CHANNELS).contains(&self.channels) {
                 return refuse(format!("channels is {}; give 1 to {MAX_CHANNELS}", self.channels));
@@ -136,7 +147,10 @@ impl SsdConfig {
         }
         let levels = self.levels();
         if self.boxes.len() != levels || self.boxes.iter().any(|n| !(1..=MAX_BOXES).contains(n)) {
-            return refuse(format!("boxes {:?}; give 1 to {MAX_BOXES} for each of {levels} maps", self.boxes));
+            return refuse(format!(
+                "boxes {:?}; give 1 to {MAX_BOXES} for each of {levels} maps",
+                self.boxes
+            ));
         }
         Ok(())
     }
@@ -243,7 +257,8 @@ impl Ssd {
     /// [`Self::forward`] written down, map by map: logits [boxes · (1 + classes), h, w] and corrections [boxes · 4, h, w].
     pub fn describe(&self, graph: &mut Graph, x: &Value) -> Vec<[Value; 2]> {
         let maps = self.backbone.describe_maps(graph, x, &self.maps);
-        let heads = self.head.classification_head.module_list.iter().zip(&self.head.regression_head.module_list);
+        let heads =
+            self.head.classification_head.module_list.iter().zip(&self.head.regression_head.module_list);
         maps.iter().zip(heads).map(|(map, (a, b))| [a.describe(graph, map), b.describe(graph, map)]).collect()
     }
 

@@ -7,7 +7,7 @@ use super::body::freeze_first;
 use super::ssd::LITE_EXTRA;
 use super::{Body, Fpn};
 use crate::nets::NetKind;
-use crate::nets::backbone::mobilenet_v3::{self, MobilenetV3};
+use crate::nets::backbone::mobilenet_v3::{self, MobilenetV3, Norms};
 use crate::nets::backbone::vgg::Vgg;
 use crate::nets::graph::{Graph, Value};
 use crate::nets::init::{Init, Scope, WeightInit};
@@ -68,11 +68,14 @@ impl Trunk {
     }
 }
 
-/// Convolution, norm (ε 1e-3, momentum 0.03) and ReLU6, at indices 0, 1 and 2.
+/// Of SSDLite's norms.
+const NORMS: Norms = Norms { epsilon: 1e-3, momentum: 0.03 };
+
+/// Convolution, norm and ReLU6, at indices 0, 1 and 2.
 pub(super) fn conv_norm6(scope: &Scope, conv: Conv2dConfig, outputs: usize) -> Vec<Layer> {
     vec![
         Layer::Conv2d(conv.no_bias().build(&scope.at(0))),
-        Layer::BatchNorm2d(BatchNorm2d::with_constants(&scope.at(1), outputs, 1e-3, 0.03)),
+        Layer::BatchNorm2d(BatchNorm2d::with_constants(&scope.at(1), outputs, NORMS.epsilon, NORMS.momentum)),
         Layer::activation(ActivationKind::Relu6),
     ]
 }
@@ -186,10 +189,11 @@ impl MobileTrunk {
 
     /// The trunk at this place.
     pub fn new(scope: &Scope) -> Self {
-        let features = MobilenetV3::for_ssd(&scope.at("features"));
+        let features = MobilenetV3::for_ssd(&scope.at("features"), NORMS);
         let inputs = Self::CHANNELS[1..5].iter();
         let extra = inputs.zip(&Self::CHANNELS[2..]).enumerate();
-        let extra = extra.map(|(i, (&inputs, &outputs))| separable(&scope.at("extra").at(i), inputs, outputs));
+        let extra =
+            extra.map(|(i, (&inputs, &outputs))| separable(&scope.at("extra").at(i), inputs, outputs));
         Self { features, extra: extra.collect() }
     }
 
@@ -231,11 +235,9 @@ impl LiteTrunk {
         let all = Body::channels(backbone).ok_or_else(none)?;
         let inputs: Vec<usize> = numbers.iter().filter_map(|&number| all.get(number).copied()).collect();
         Ok(Self {
-            body: Body::new(&scope.at("body"), backbone).ok_or_else(none)?,
+            body: Body::new(&scope.at("body"), backbone, None).ok_or_else(none)?,
             fpn: Fpn::new(&scope.at("fpn"), &inputs, channels),
-            extra: (0..LITE_EXTRA)
-                .map(|i| separable(&scope.at("extra").at(i), channels, channels))
-                .collect(),
+            extra: (0..LITE_EXTRA).map(|i| separable(&scope.at("extra").at(i), channels, channels)).collect(),
         })
     }
 
@@ -259,9 +261,8 @@ impl LiteTrunk {
 /// A stage that halves: 1×1 to half the channels, depthwise 3×3 of stride 2, 1×1 (Sandler et al. 2018, section 6.2).
 fn separable(scope: &Scope, inputs: usize, outputs: usize) -> Vec<Vec<Layer>> {
     let between = outputs / 2;
-    let conv = |inputs, outputs, kernel| {
-        Conv2dConfig::new(inputs, outputs, kernel).init(WeightInit::Normal(0.03))
-    };
+    let conv =
+        |inputs, outputs, kernel| Conv2dConfig::new(inputs, outputs, kernel).init(WeightInit::Normal(0.03));
     let depthwise = conv(between, between, 3).stride(2).padding(1).groups(between);
     vec![
         conv_norm6(&scope.at(0), conv(inputs, between, 1), between),

@@ -124,7 +124,12 @@ impl Conv2d {
     }
 
     fn window(&self) -> engine::Window {
-        engine::Window { stride: self.stride, padding: self.padding, dilation: self.dilation, groups: self.groups }
+        engine::Window {
+            stride: self.stride,
+            padding: self.padding,
+            dilation: self.dilation,
+            groups: self.groups,
+        }
     }
 
     /// [`Self::forward`] written down.
