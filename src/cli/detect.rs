@@ -2,18 +2,22 @@
 
 mod eval;
 mod predict;
+mod propose;
 mod score;
 mod train;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 
 use super::Global;
+use crate::detect::Detector;
+use crate::detect::proposal_file::Proposals;
 use crate::error::Result;
 
 pub use eval::{EvalArgs, Evaluated};
 pub use predict::PredictArgs;
+pub use propose::{ProposeArgs, ProposedRegions};
 pub use score::ScoreArgs;
 pub use train::{TrainArgs, TrainResult};
 
@@ -26,6 +30,8 @@ pub enum Verb {
     Eval(EvalArgs),
     /// Find objects in pictures: boxes as text, as data, drawn.
     Predict(PredictArgs),
+    /// Find regions that may hold objects, and measure how many objects they cover.
+    Propose(ProposeArgs),
     /// Score detections against what is there, as COCO or Pascal VOC does.
     Score(ScoreArgs),
 }
@@ -54,6 +60,14 @@ pub fn run(verb: Verb, global: &Global) -> Result<()> {
         Verb::Train(args) => train::run(*args, global),
         Verb::Eval(args) => eval::run(&args, global),
         Verb::Predict(args) => predict::run(&args, global),
+        Verb::Propose(args) => propose::run(&args, global),
         Verb::Score(args) => score::run(&args, global),
     }
+}
+
+/// The regions of a file, for a detector that takes them.
+fn proposals_for(detector: &Detector, file: Option<&Path>) -> Result<Option<Proposals>> {
+    let Some(file) = file else { return Ok(None) };
+    detector.config().check_takes_proposals()?;
+    Proposals::read(file).map(Some)
 }

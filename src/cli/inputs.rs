@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use crate::data::OnBad;
 use crate::error::{Error, Result};
 
 /// File name endings that mark a picture inside a folder. A file named directly is taken whatever its name.
@@ -20,6 +21,42 @@ pub fn pictures(arguments: &[PathBuf]) -> Result<Vec<PathBuf>> {
         }
     }
     Ok(found)
+}
+
+/// Ends a run over pictures of which some could not be read. One bad picture does not take the others' answers away;
+/// it is named, and by default it is a failure.
+///
+/// # Errors
+/// [`Error::Input`] that counts them.
+pub fn account_for(faults: &[Error], of: usize, on_bad: OnBad) -> Result<()> {
+    for fault in faults {
+        eprintln!("{}: {fault}", if on_bad == OnBad::Skip { "skipped" } else { "error" });
+    }
+    match (on_bad, faults.len()) {
+        (OnBad::Error, bad @ 1..) => Err(Error::Input(format!(
+            "{bad} of {of} pictures could not be read; the others were looked at. To pass over such pictures, use \
+             --on-bad skip"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// Names for what is made of pictures: two of them may have one name in two folders.
+#[derive(Default)]
+pub struct Names(BTreeSet<String>);
+
+impl Names {
+    /// The picture's name without ending, numbered if another picture had it.
+    pub fn of(&mut self, file: &Path) -> String {
+        let stem = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let mut name = stem.clone();
+        let mut number = 2;
+        while !self.0.insert(name.clone()) {
+            name = format!("{stem}-{number}");
+            number += 1;
+        }
+        name
+    }
 }
 
 fn expand(argument: &Path) -> Result<Vec<PathBuf>> {

@@ -24,6 +24,7 @@ pub fn schemas() -> Vec<(&'static str, Schema)> {
         ("data-make", of::<synth::Written>()),
         ("detect-eval", of::<detect::Evaluated>()),
         ("detect-predict", of::<Predictions>()),
+        ("detect-propose", of::<detect::ProposedRegions>()),
         ("detect-score", of::<DetectScores>()),
         ("detect-train", of::<detect::TrainResult>()),
         ("doctor", of::<doctor::Diagnosis>()),

@@ -6,10 +6,12 @@ use std::sync::OnceLock;
 use opticus_pixels::Image8;
 use opticus_pixels::codec::ColorMode;
 use opticus_pixels::geometry::{Box2d, Size};
+use rayon::prelude::*;
 
 use super::config::TrainConfig;
 use super::learner::Recipe;
 use super::predict::{planes, search};
+use super::proposal_file::Proposals;
 use crate::data::detection::augment::{Scene, Scenes};
 use crate::data::detection::{self, Annotated, Annotation, OpenOptions, Splits};
 use crate::data::{Cached, Dataset, Format, Loader, LoaderOptions, Sizes};
@@ -158,8 +160,8 @@ impl Scenes for AsScenes<'_> {
     }
 }
 
-/// Annotated pictures, decoded once while they fit, with the regions that selective search finds in each, looked for
-/// once.
+/// Annotated pictures, decoded once while they fit, with the regions of each: those given, or those that selective
+/// search finds, looked for once.
 pub struct Pictures {
     cached: Cached<Annotated>,
     proposals: Vec<OnceLock<Vec<Box2d>>>,
@@ -175,6 +177,36 @@ impl Pictures {
     /// The data set itself.
     pub fn annotated(&self) -> &Annotated {
         self.cached.inner()
+    }
+
+    /// With regions from elsewhere, which every picture must have.
+    ///
+    /// # Errors
+    /// [`Error::Input`] naming a picture without regions, or with those of a picture of another size.
+    pub fn with_proposals(mut self, given: &Proposals) -> Result<Self> {
+        let pictures = self.annotated().pictures().iter();
+        let found: Result<Vec<_>> = pictures.map(|p| given.of(&p.relative, p.size)).collect();
+        self.proposals = found?.into_iter().map(OnceLock::from).collect();
+        Ok(self)
+    }
+
+    /// Looks for the regions of every picture that has none yet, some pictures at a time: `tell` hears how many have
+    /// theirs, and stops the search with an error.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for a picture that cannot be read; those of `tell`.
+    pub fn search(&self, mut tell: impl FnMut(usize) -> Result<()>) -> Result<()> {
+        let missing: Vec<usize> =
+            (0..self.proposals.len()).filter(|&i| self.proposals[i].get().is_none()).collect();
+        // Few enough that memory and Ctrl-C do not wait for long, enough that no thread does.
+        let together = 4 * rayon::current_num_threads();
+        let mut done = self.proposals.len() - missing.len();
+        for some in missing.chunks(together) {
+            some.par_iter().try_for_each(|&index| self.proposals(index).map(drop))?;
+            done += some.len();
+            tell(done)?;
+        }
+        Ok(())
     }
 
     /// The regions of a picture, best first, in its pixels.

@@ -86,6 +86,20 @@ impl DetectorConfig {
         }
     }
 
+    /// Refuses regions from outside for a network that would not look at them.
+    ///
+    /// # Errors
+    /// [`Error::Config`].
+    pub fn check_takes_proposals(&self) -> Result<()> {
+        match self.needs_proposals() {
+            true => Ok(()),
+            false => Err(Error::Config(format!(
+                "--proposals is for rcnn and fast-rcnn; {} finds its regions itself",
+                self.name
+            ))),
+        }
+    }
+
     /// The network with initial weights that depend on the seed only, on this device.
     ///
     /// # Errors

@@ -134,9 +134,7 @@ impl Detector {
     /// # Errors
     /// [`Error::Input`] naming the file.
     pub fn read(&self, path: &Path, limits: &Limits) -> Result<Image8> {
-        codec::decode_file(path, limits)
-            .map(|d| d.into_image8(ColorMode::Rgb))
-            .map_err(|e| Error::Input(format!("{}: {e}", path.display())))
+        read(path, limits)
     }
 
     /// What is in a picture of any size: best first, boxes in pixels of the picture, classes from 0. A network that
@@ -161,6 +159,13 @@ impl Detector {
         }
     }
 
+    /// Whether the network proposes regions.
+    pub fn proposes(&self) -> bool {
+        match &self.way {
+            Way::Two(detector) => !detector.needs_proposals(),
+        }
+    }
+
     /// Regions in which the network looks, best first, in pixels of the picture; `None` if it proposes none.
     ///
     /// # Errors
@@ -173,10 +178,23 @@ impl Detector {
     }
 }
 
+/// Decodes a file as detectors and searches take it.
+///
+/// # Errors
+/// [`Error::Input`] naming the file.
+pub fn read(path: &Path, limits: &Limits) -> Result<Image8> {
+    codec::decode_file(path, limits)
+        .map(|d| d.into_image8(ColorMode::Rgb))
+        .map_err(|e| Error::Input(format!("{}: {e}", path.display())))
+}
+
 /// Regions that may hold an object, by selective search: what R-CNN and Fast R-CNN look at, in training and after.
 pub fn search(image: &Image8) -> Vec<Box2d> {
-    propose(image, &Proposing::new(Effort::Fast))
+    propose(image, &Proposing::new(SEARCH))
 }
+
+/// How thoroughly [`search`] looks.
+pub const SEARCH: Effort = Effort::Fast;
 
 /// Red, green and blue planes in 0 to 1.
 pub(super) fn planes(image: &Image8) -> Planes {

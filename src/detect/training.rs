@@ -1,7 +1,8 @@
 //! A whole training run: data, network, loop, final measurement, report.
 
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use burn::tensor::Device;
 
@@ -11,14 +12,19 @@ use super::learner::{Batches, DetectLearner, Recipe};
 use super::metrics::DetectScores;
 use super::net::{self, DetectorNet};
 use super::predict::{self, Detector};
+use super::proposal_file::Proposals;
 use super::transform::Transform;
 use crate::bundle::{self, Bundle, Metric, Provenance};
 use crate::data::Dataset;
+use crate::data::detection::Annotated;
 use crate::error::{Error, Result};
 use crate::nets::detector::Body;
 use crate::nets::{NetConfig, state};
 use crate::tensors::TensorMap;
 use crate::train::{Existing, Fitted, Progress, Run, RunFolder, Schedule, fit, run};
+
+/// How often a search for regions says how far it is.
+const TELL_EVERY: Duration = Duration::from_secs(5);
 
 /// What to train, to where.
 #[derive(Debug)]
@@ -27,6 +33,8 @@ pub struct Order<'a> {
     pub config: &'a TrainConfig,
     /// Another model to take fitting weights from: a detector, or a classifier whose network is the backbone.
     pub init_from: Option<&'a Path>,
+    /// A file of regions for a network that proposes none, in place of selective search's.
+    pub proposals: Option<&'a Path>,
     /// The run folder.
     pub out: &'a Path,
     /// What to do with a run that is already there.
@@ -76,7 +84,16 @@ pub fn train_on(parts: Parts, order: &Order<'_>, progress: &mut dyn Progress) ->
     let fingerprint = parts.train.fingerprint()?;
     let resolved = toml::to_string_pretty(config)
         .map_err(|e| Error::Config(format!("the configuration cannot be written as TOML: {e}")))?;
-    let identity = run::identity(&resolved, &fingerprint, order.init_from);
+    let given_regions = order.proposals.map(Proposals::read).transpose()?;
+    if given_regions.is_some() {
+        detector.check_takes_proposals()?;
+    }
+    // Other regions make another run.
+    let content = match &given_regions {
+        Some(given) => format!("{fingerprint} {}", given.fingerprint()),
+        None => fingerprint.clone(),
+    };
+    let identity = run::identity(&resolved, &content, order.init_from);
     let mut net = detector.init(config.seed, &(*device).clone().autodiff())?;
     if let Some(given) = &given {
         net = given.hand_over(net, &detector, progress)?.freeze_first(config.net.freeze);
@@ -106,9 +123,11 @@ pub fn train_on(parts: Parts, order: &Order<'_>, progress: &mut dyn Progress) ->
         val_name: "validation".into(),
     };
     let Parts { train, val, test, .. } = parts;
-    let cache = config.data.cache_mb;
-    let batches = Batches(dataset::training_loader(Pictures::new(train, cache), config, &recipe)?);
-    let mut learner = DetectLearner::new(net, config, recipe, Pictures::new(val, cache), device)?;
+    let regions = Regions { needed: recipe.net.needs_proposals(), given: given_regions.as_ref(), order };
+    let train = regions.of(train, config.data.cache_mb, "training", progress)?;
+    let val = regions.of(val, config.data.cache_mb, "validation", progress)?;
+    let batches = Batches(dataset::training_loader(train, config, &recipe)?);
+    let mut learner = DetectLearner::new(net, config, recipe, val, device)?;
     let steps = batches.0.batches() as u64;
     let schedule = Schedule::new(&config.schedule, config.optimizer.lr, steps, u64::from(config.fit.epochs))?;
     let run = Run {
@@ -127,11 +146,47 @@ pub fn train_on(parts: Parts, order: &Order<'_>, progress: &mut dyn Progress) ->
     let mut tested = None;
     if let Some(part) = test {
         progress.message(&format!("measuring the best model on {} test pictures", part.len()));
-        let scores = predict::evaluate(&detector, &Pictures::new(part, 0))?;
+        let scores = predict::evaluate(&detector, &regions.of(part, 0, "test", progress)?)?;
         note_test(&best, &scores)?;
         tested = Some(scores);
     }
     Ok(Trained { fitted, val, test: tested })
+}
+
+/// Where the regions come from that a network needs.
+struct Regions<'a> {
+    needed: bool,
+    given: Option<&'a Proposals>,
+    order: &'a Order<'a>,
+}
+
+impl Regions<'_> {
+    /// Pictures with the regions that the network needs, looked for now rather than while it waits.
+    fn of(&self, data: Annotated, cache: usize, part: &str, progress: &mut dyn Progress) -> Result<Pictures> {
+        let pictures = Pictures::new(data, cache);
+        match self.given {
+            Some(given) => pictures.with_proposals(given),
+            None if !self.needed => Ok(pictures),
+            None => {
+                let (all, mut said) = (pictures.len(), Instant::now());
+                pictures.search(|done| {
+                    if done == all || said.elapsed() >= TELL_EVERY {
+                        progress.message(&format!("selective search: {done} of {all} {part} pictures"));
+                        said = Instant::now();
+                    }
+                    match self.order.interrupted.load(Ordering::Relaxed) {
+                        true => Err(Error::Interrupted(
+                            "interrupted while looking for regions; to look for them once for all runs, keep them \
+                             with `opticus detect propose --to FILE` and --proposals FILE"
+                                .into(),
+                        )),
+                        false => Ok(()),
+                    }
+                })?;
+                Ok(pictures)
+            }
+        }
+    }
 }
 
 /// Writes the test figures into the best model's card, beside the validation figures that chose it.

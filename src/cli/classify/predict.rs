@@ -12,8 +12,7 @@ use serde::Serialize;
 use super::super::{Global, device, inputs, output};
 use crate::classify::Classifier;
 use crate::classify::predict::Label;
-use crate::data::OnBad;
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// Options of `classify predict`.
 #[derive(Args, Debug)]
@@ -93,15 +92,5 @@ pub fn run(args: &PredictArgs, global: &Global) -> Result<()> {
     if global.json {
         output::json(&Predictions { predictions })?;
     }
-    // One bad picture does not take the others' answers away; it is named, and by default it is a failure.
-    for fault in &faults {
-        eprintln!("{}: {fault}", if args.on_bad == OnBad::Skip { "skipped" } else { "error" });
-    }
-    match (args.on_bad, faults.len()) {
-        (OnBad::Error, bad @ 1..) => Err(Error::Input(format!(
-            "{bad} of {} pictures could not be read; the others were classified. To pass over such pictures, use --on-bad skip",
-            files.len()
-        ))),
-        _ => Ok(()),
-    }
+    inputs::account_for(&faults, files.len(), args.on_bad)
 }

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::super::part::Part;
 use super::super::{Global, device, output};
-use super::DataArgs;
+use super::{DataArgs, proposals_for};
 use crate::data::OnBad;
 use crate::data::detection::{self, Annotated, OpenOptions};
 use crate::detect::dataset::{self, Pictures};
@@ -32,6 +32,9 @@ pub struct EvalArgs {
     /// coco: twelve figures as pycocotools has them; voc07: 11-point average precision; voc10: the whole area.
     #[arg(long, value_name = "STYLE", default_value_t)]
     pub style: Style,
+    /// Regions that `detect propose --to` wrote, for rcnn and fast-rcnn; by default those of selective search.
+    #[arg(long, value_name = "FILE")]
+    pub proposals: Option<PathBuf>,
     /// What to do with a picture that is missing or cannot be read.
     #[arg(long, value_name = "WHAT", default_value = "error")]
     pub on_bad: OnBad,
@@ -53,8 +56,18 @@ pub struct Evaluated {
 /// Runs `detect eval`.
 pub fn run(args: &EvalArgs, global: &Global) -> Result<()> {
     let detector = Detector::load(&args.model, &device(&global.device)?)?;
-    let (pictures, part) = part_to_measure(args, global)?;
-    let pictures = Pictures::new(dataset::with_classes_of(pictures, detector.classes())?, 0);
+    let proposals = proposals_for(&detector, args.proposals.as_deref())?;
+    let (pictures, part) = part_to_measure(&args.data, args.part, args.on_bad, global)?;
+    let mut pictures = Pictures::new(dataset::with_classes_of(pictures, detector.classes())?, 0);
+    if let Some(given) = &proposals {
+        pictures = pictures.with_proposals(given)?;
+    } else if detector.config().needs_proposals() {
+        let mut watch = Watch::default();
+        pictures.search(|done| {
+            watch.say("selective search: ", done);
+            Ok(())
+        })?;
+    }
     let mut watch = Watch::default();
     let compared = predict::compare(&detector, &pictures, |_, _| watch.tick())?;
     let mut scores = compared.scores(args.style);
@@ -70,7 +83,7 @@ pub fn run(args: &EvalArgs, global: &Global) -> Result<()> {
 }
 
 /// Says how far it is, now and then.
-struct Watch {
+pub(super) struct Watch {
     said: Instant,
     seen: usize,
 }
@@ -82,35 +95,44 @@ impl Default for Watch {
 }
 
 impl Watch {
-    fn tick(&mut self) {
-        self.seen += 1;
+    pub fn tick(&mut self) {
+        self.say("", self.seen + 1);
+    }
+
+    pub fn say(&mut self, what: &str, seen: usize) {
+        self.seen = seen;
         if self.said.elapsed().as_secs() >= 10 {
-            eprintln!("{} pictures", self.seen);
+            eprintln!("{what}{seen} pictures");
             self.said = Instant::now();
         }
     }
 }
 
 /// The pictures to measure on, and what to call them.
-fn part_to_measure(args: &EvalArgs, global: &Global) -> Result<(Annotated, &'static str)> {
-    let options = OpenOptions { on_bad: args.on_bad, color: Some(ColorMode::Rgb), ..OpenOptions::default() };
-    let mut splits = detection::open(&args.data.data, args.data.format.unwrap_or_default(), &options)?;
+pub(super) fn part_to_measure(
+    data: &DataArgs,
+    part: Option<Part>,
+    on_bad: OnBad,
+    global: &Global,
+) -> Result<(Annotated, &'static str)> {
+    let options = OpenOptions { on_bad, color: Some(ColorMode::Rgb), ..OpenOptions::default() };
+    let mut splits = detection::open(&data.data, data.format.unwrap_or_default(), &options)?;
     if !global.quiet {
         splits.notes.iter().for_each(|note| eprintln!("note: {note}"));
         if splits.faults.total() > 0 {
             eprintln!("note: left out: {}", splits.faults.summary());
         }
     }
-    if let Some(fraction) = args.data.val_split {
-        splits = splits.with_validation(fraction, args.data.seed.unwrap_or_default())?;
+    if let Some(fraction) = data.val_split {
+        splits = splits.with_validation(fraction, data.seed.unwrap_or_default())?;
     }
-    let part = args.part.unwrap_or(match (&splits.test, &splits.val) {
+    let part = part.unwrap_or(match (&splits.test, &splits.val) {
         (Some(_), _) => Part::Test,
         (None, Some(_)) => Part::Val,
         (None, None) => Part::All,
     });
     let none = |what: &str| {
-        Error::Input(format!("{} has no {what} part; choose another --part", args.data.data.display()))
+        Error::Input(format!("{} has no {what} part; choose another --part", data.data.display()))
     };
     match part {
         Part::Train => Ok((splits.train, "training")),

@@ -1,6 +1,5 @@
 //! `opticus detect predict`.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
@@ -10,6 +9,7 @@ use opticus_pixels::draw::{BoxDrawing, draw_boxes};
 use rayon::prelude::*;
 
 use super::super::{Global, device, inputs, output};
+use super::proposals_for;
 use crate::data::OnBad;
 use crate::detect::Detector;
 use crate::detect::output::{FilePrediction, Predictions};
@@ -67,6 +67,9 @@ pub struct PredictArgs {
     /// How of many boxes for one object one is made: nms, soft-nms or fusion; by default as the model says.
     #[arg(long, value_name = "WAY")]
     pub suppress: Option<Suppression>,
+    /// Regions that `detect propose --to` wrote, for rcnn and fast-rcnn; by default those of selective search.
+    #[arg(long, value_name = "FILE", conflicts_with = "tile")]
+    pub proposals: Option<PathBuf>,
     /// What to do with a picture that cannot be read.
     #[arg(long, value_name = "WHAT", default_value = "error")]
     pub on_bad: OnBad,
@@ -90,11 +93,12 @@ pub fn run(args: &PredictArgs, global: &Global) -> Result<()> {
     if let Some(way) = args.suppress {
         detector = detector.with_suppression(way);
     }
+    let proposals = proposals_for(&detector, args.proposals.as_deref())?;
     let files = inputs::pictures(&args.inputs)?;
     if let Some(out) = &args.out {
         files::create_folder(out)?;
     }
-    let mut writer = Writer { args, names: BTreeSet::new() };
+    let mut writer = Writer { args, names: inputs::Names::default() };
     let (limits, mut all, mut faults) = (Limits::default(), Vec::new(), Vec::new());
     for chunk in files.chunks(TOGETHER) {
         let read: Vec<Result<Image8>> = chunk.par_iter().map(|f| detector.read(f, &limits)).collect();
@@ -106,11 +110,12 @@ pub fn run(args: &PredictArgs, global: &Global) -> Result<()> {
                     continue;
                 }
             };
-            let found = match &tiling {
-                Some(tiling) => tiling.detect(&image, |part| detector.detect(part))?,
-                None => detector.detect(&image)?,
-            };
             let name = file.display().to_string();
+            let found = match (&tiling, &proposals) {
+                (Some(tiling), _) => tiling.detect(&image, |part| detector.detect(part))?,
+                (None, Some(given)) => detector.detect_in(&image, &given.of(&name, image.size)?)?,
+                (None, None) => detector.detect(&image)?,
+            };
             let mut prediction = FilePrediction::new(name, image.size, &found, detector.classes());
             prediction.detections.retain(|d| d.score >= args.min_score.unwrap_or(0.0));
             writer.picture(file, &image, &prediction)?;
@@ -125,17 +130,7 @@ pub fn run(args: &PredictArgs, global: &Global) -> Result<()> {
     if global.json {
         output::json(&all)?;
     }
-    // One bad picture does not take the others' answers away; it is named, and by default it is a failure.
-    for fault in &faults {
-        eprintln!("{}: {fault}", if args.on_bad == OnBad::Skip { "skipped" } else { "error" });
-    }
-    match (args.on_bad, faults.len()) {
-        (OnBad::Error, bad @ 1..) => Err(Error::Input(format!(
-            "{bad} of {} pictures could not be read; the others were looked at. To pass over such pictures, use --on-bad skip",
-            files.len()
-        ))),
-        _ => Ok(()),
-    }
+    inputs::account_for(&faults, files.len(), args.on_bad)
 }
 
 /// A picture's detections for people: `name: NN%` and the box in whole pixels.
@@ -151,15 +146,14 @@ fn line(prediction: &FilePrediction, least: f64) -> String {
 
 struct Writer<'a> {
     args: &'a PredictArgs,
-    /// Names of files written so far: two pictures may have one name in two folders.
-    names: BTreeSet<String>,
+    names: inputs::Names,
 }
 
 impl Writer<'_> {
     /// What is written of each picture by itself.
     fn picture(&mut self, file: &Path, image: &Image8, prediction: &FilePrediction) -> Result<()> {
         let Some(out) = &self.args.out else { return Ok(()) };
-        let stem = self.name(file);
+        let stem = self.names.of(file);
         for form in &self.args.to {
             match form {
                 Form::Pictures => {
@@ -202,18 +196,6 @@ impl Writer<'_> {
             write(&out.join(name), text.as_bytes())?;
         }
         Ok(())
-    }
-
-    /// The picture's name without ending, numbered if another picture has it.
-    fn name(&mut self, file: &Path) -> String {
-        let stem = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        let mut name = stem.clone();
-        let mut number = 2;
-        while !self.names.insert(name.clone()) {
-            name = format!("{stem}-{number}");
-            number += 1;
-        }
-        name
     }
 }
 

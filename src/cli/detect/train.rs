@@ -1,5 +1,7 @@
 //! `opticus detect train`.
 
+use std::path::PathBuf;
+
 use clap::Args;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -24,6 +26,9 @@ pub struct TrainArgs {
     /// Shorter side of the input, in pixels; the side of the square for one-stage detectors.
     #[arg(long, value_name = "N")]
     pub image_size: Option<u32>,
+    /// Regions that `detect propose --to` wrote, for rcnn and fast-rcnn; by default those of selective search.
+    #[arg(long, value_name = "FILE")]
+    pub proposals: Option<PathBuf>,
     #[command(flatten)]
     pub run: RunArgs,
 }
@@ -57,6 +62,7 @@ pub fn run(args: TrainArgs, global: &Global) -> Result<()> {
     let order = Order {
         config: &config,
         init_from: args.run.init_from.as_deref(),
+        proposals: args.proposals.as_deref(),
         out: &args.run.out,
         existing: args.run.existing(),
         device: &device,
