@@ -8,7 +8,9 @@ use serde::Serialize;
 
 use super::{Global, output};
 use crate::bundle::{self, Card};
-use crate::classify::{Classifier, import};
+use crate::classify::{self, Classifier, import};
+use crate::detect;
+use crate::detect::net::DetectorKind;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::nets::{NetKind, onnx, state};
@@ -31,7 +33,8 @@ pub enum Verb {
 /// Options of `model import`.
 #[derive(Debug, clap::Args)]
 pub struct ImportArgs {
-    /// Network that the weights belong to, e.g. resnet18, squeezenet1_0, resnet20.
+    /// Network that the weights belong to, e.g. resnet18, squeezenet1_0, resnet20; or a detector, e.g.
+    /// faster-rcnn-resnet50-fpn, ssd300-vgg16, ssdlite320-mobilenet-v3.
     #[arg(long, value_name = "NAME")]
     pub net: String,
     /// File of weights. Pickles are read without running anything in them.
@@ -52,7 +55,7 @@ pub struct ImportArgs {
 }
 
 /// Formats that other programs read.
-#[derive(Clone, Copy, Debug, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Target {
     /// ONNX, opset 17: input [n, c, h, w], outputs logits and probabilities.
     Onnx,
@@ -150,16 +153,25 @@ fn summary(names: &[String]) -> String {
 }
 
 fn import_weights(args: &ImportArgs, global: &Global) -> Result<()> {
-    let kind: NetKind = args.net.parse()?;
+    let device = super::device(&global.device)?;
     refuse_existing(&args.out, args.overwrite)?;
-    let imported = import::import(&import::Request {
-        weights: &args.weights,
-        net: kind,
-        classes: args.classes.as_deref(),
-        licence: args.licence.as_deref().unwrap_or_default(),
-    })?;
-    // The file must predict, not only parse.
-    Classifier::from_bundle(imported.clone(), &super::device(&global.device)?)?;
+    let (weights, classes) = (args.weights.as_path(), args.classes.as_deref());
+    let licence = args.licence.as_deref().unwrap_or_default();
+    let imported = match DetectorKind::ALL.iter().find(|kind| kind.name() == args.net) {
+        Some(&net) => {
+            detect::import::import(&detect::import::Request { weights, net, classes, licence }, &device)?
+        }
+        None => {
+            let net: NetKind = args.net.parse().map_err(|e: Error| {
+                let detectors: Vec<_> = DetectorKind::ALL.iter().map(|kind| kind.name()).collect();
+                Error::Config(format!("{e}; or a detector: {}", detectors.join(", ")))
+            })?;
+            let imported = import::import(&import::Request { weights, net, classes, licence })?;
+            // The file must predict, not only parse.
+            Classifier::from_bundle(imported.clone(), &device)?;
+            imported
+        }
+    };
     bundle::save(&args.out, &imported)?;
     if global.json { info(&args.out, global) } else { output::line(&format!("wrote {}", args.out.display())) }
 }
@@ -167,6 +179,13 @@ fn import_weights(args: &ImportArgs, global: &Global) -> Result<()> {
 fn export(args: &ExportArgs, global: &Global) -> Result<()> {
     refuse_existing(&args.out, args.overwrite)?;
     let bundle = bundle::load(&args.model)?;
+    if args.to == Target::Onnx && bundle.card.job != classify::JOB {
+        return Err(Error::Config(format!(
+            "--to onnx is for classifiers; {} is for the job `{}`. Use --to safetensors",
+            args.model.display(),
+            bundle.card.job
+        )));
+    }
     match args.to {
         Target::Safetensors => bundle::save_plain(&args.out, &bundle.tensors)?,
         Target::Onnx => {

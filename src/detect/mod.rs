@@ -6,6 +6,7 @@ pub mod anchors;
 pub mod coder;
 pub mod config;
 pub mod dataset;
+pub mod import;
 pub mod learner;
 pub mod loss;
 pub mod matcher;

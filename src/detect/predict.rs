@@ -162,6 +162,7 @@ impl Detector {
     /// Whether the network proposes regions.
     pub fn proposes(&self) -> bool {
         match &self.way {
+            Way::One(_) => false,
             Way::Two(detector) => !detector.needs_proposals(),
         }
     }
