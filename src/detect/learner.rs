@@ -186,7 +186,6 @@ impl RegionStep<'_> {
     }
 
     /// What the network proposes, with its losses.
-    #[expect(clippy::type_complexity, reason = "losses by name, regions by picture")]
     fn propose(
         &self,
         maps: &[Tensor<4>],

@@ -41,6 +41,7 @@ pub enum Stages {
 
 /// A network that finds objects.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "a detector has one")]
 pub enum DetectorNet {
     /// SSD.
     Grid(Ssd),

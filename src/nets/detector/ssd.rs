@@ -87,7 +87,6 @@ pub struct Head {
 
 /// What is said of one map.
 #[derive(Clone, Debug)]
-#[expect(clippy::large_enum_variant, reason = "a network has a handful")]
 pub enum Says {
     /// A 3×3 convolution.
     Dense(Conv2d),

@@ -201,7 +201,7 @@ impl MobileTrunk {
         let through = |stages: &[mobilenet_v3::Stage], x| stages.iter().fold(x, |x, stage| stage.forward(x));
         let first = through(&self.features.0, x);
         let mut maps = vec![first.clone(), through(&self.features.1, first)];
-        follow(&mut maps, &self.extra, |layers, x| run(layers, x));
+        follow(&mut maps, &self.extra, run);
         maps
     }
 
@@ -245,7 +245,7 @@ impl LiteTrunk {
         let mut maps = self.fpn.forward(self.body.maps(x, numbers));
         // The stages that follow take the place of the pyramid's own last map.
         maps.pop();
-        follow(&mut maps, &self.extra, |layers, x| run(layers, x));
+        follow(&mut maps, &self.extra, run);
         maps
     }
 

@@ -120,7 +120,7 @@ mod tests {
         let ours = run(join(a.clone(), b.clone()));
         let engines = run(Tensor::cat(vec![a.clone(), b.clone()], 1));
         for (ours, engines) in ours.iter().zip(&engines) {
-            assert_eq!(ours.shape, engines.shape);
+            assert_eq!(ours.shape(), engines.shape());
             assert!(ours.iter::<f32>().eq(engines.iter::<f32>()));
         }
     }
