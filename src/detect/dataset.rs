@@ -12,6 +12,7 @@ use super::config::TrainConfig;
 use super::learner::Recipe;
 use super::predict::{planes, search};
 use super::proposal_file::Proposals;
+use super::report::Sight;
 use crate::data::detection::augment::{Scene, Scenes};
 use crate::data::detection::{self, Annotated, Annotation, OpenOptions, Splits};
 use crate::data::{Cached, Dataset, Format, Loader, LoaderOptions, Sizes};
@@ -240,5 +241,15 @@ impl Dataset for Pictures {
 
     fn name(&self, index: usize) -> String {
         self.cached.name(index)
+    }
+}
+
+impl Sight for Pictures {
+    fn picture(&self, index: usize) -> Result<Image8> {
+        self.load(index)
+    }
+
+    fn name(&self, index: usize) -> String {
+        self.annotated().pictures().get(index).map_or_else(String::new, |p| p.relative.to_string())
     }
 }

@@ -19,6 +19,7 @@ pub mod proposal_file;
 pub mod proposals;
 pub mod recall;
 pub mod regions;
+pub mod report;
 pub mod score;
 pub mod suppression;
 pub mod tile;

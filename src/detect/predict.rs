@@ -24,6 +24,7 @@ use super::two_stage::RegionDetector;
 use crate::bundle::{self, Bundle, Card};
 use crate::data::Dataset;
 use crate::error::{Error, Result};
+use crate::nets::state;
 
 /// A trained detector: network, class names and the input that it was trained with.
 #[derive(Debug)]
@@ -31,6 +32,7 @@ pub struct Detector {
     config: DetectorConfig,
     classes: Vec<String>,
     transform: Transform,
+    parameters: u64,
     way: Way,
 }
 
@@ -101,7 +103,8 @@ impl Detector {
             }
             _ => return Err(Error::ModelFile("the network is not of the configured kind".to_owned())),
         };
-        Ok(Self { config, classes, transform, way })
+        let parameters = state::parameter_count(net) as u64;
+        Ok(Self { config, classes, transform, parameters, way })
     }
 
     /// The same with another way to make one box of many.
@@ -122,6 +125,11 @@ impl Detector {
     /// What the network is.
     pub fn config(&self) -> &DetectorConfig {
         &self.config
+    }
+
+    /// Number of trained values.
+    pub fn parameters(&self) -> u64 {
+        self.parameters
     }
 
     /// How pictures are prepared for the network.

@@ -9,10 +9,11 @@ use burn::tensor::Device;
 use super::config::TrainConfig;
 use super::dataset::{self, Parts, Pictures};
 use super::learner::{Batches, DetectLearner, Recipe};
-use super::metrics::DetectScores;
+use super::metrics::{DetectScores, Style};
 use super::net::{self, DetectorNet};
 use super::predict::{self, Detector};
 use super::proposal_file::Proposals;
+use super::report::{RunReport, read_log, run_report};
 use super::transform::Transform;
 use crate::bundle::{self, Bundle, Metric, Provenance};
 use crate::data::Dataset;
@@ -20,6 +21,7 @@ use crate::data::detection::Annotated;
 use crate::error::{Error, Result};
 use crate::nets::detector::Body;
 use crate::nets::{NetConfig, state};
+use crate::report::count;
 use crate::tensors::TensorMap;
 use crate::train::{Existing, Fitted, Progress, Run, RunFolder, Schedule, fit, run};
 
@@ -110,12 +112,21 @@ pub fn train_on(parts: Parts, order: &Order<'_>, progress: &mut dyn Progress) ->
         parts.val.len(),
         parts.test.as_ref().map_or(0, Dataset::len),
     ));
+    let parameters = state::parameter_count(&net) as u64;
+    let command = config.command()?;
+    let facts = [
+        ("Format".to_owned(), parts.format.to_string()),
+        ("Training pictures".into(), count(parts.train.len() as u64)),
+        ("Boxes in them".into(), count(parts.train.boxes() as u64)),
+        ("Fingerprint".into(), fingerprint.clone()),
+        ("Left out".into(), parts.notes.join("; ")),
+    ];
     let recipe = Recipe {
         net: detector,
         classes,
         transform,
         provenance: Provenance {
-            command: config.command()?,
+            command: command.clone(),
             seed: Some(config.seed),
             data_fingerprint: fingerprint,
             product_version: env!("CARGO_PKG_VERSION").into(),
@@ -142,15 +153,40 @@ pub fn train_on(parts: Parts, order: &Order<'_>, progress: &mut dyn Progress) ->
     let fitted = fit(&mut learner, &batches, &run, progress)?;
     let best = folder.best();
     let detector = Detector::load(&best, device)?;
-    let val = predict::evaluate(&detector, learner.val())?;
+    let val = predict::compare(&detector, learner.val(), |_, _| {})?;
     let mut tested = None;
     if let Some(part) = test {
         progress.message(&format!("measuring the best model on {} test pictures", part.len()));
-        let scores = predict::evaluate(&detector, &regions.of(part, 0, "test", progress)?)?;
-        note_test(&best, &scores)?;
-        tested = Some(scores);
+        let pictures = regions.of(part, 0, "test", progress)?;
+        let compared = predict::compare(&detector, &pictures, |_, _| {})?;
+        note_test(&best, &compared.scores(Style::Coco))?;
+        tested = Some((compared, pictures));
     }
-    Ok(Trained { fitted, val, test: tested })
+    let (compared, pictures, part) = match &tested {
+        Some((compared, pictures)) => (compared, pictures, "test"),
+        None => (&val, learner.val(), "validation"),
+    };
+    let log = folder.log();
+    let log = std::fs::read_to_string(&log).map_err(|e| Error::io("read", &log, e))?;
+    let page = run_report(&RunReport {
+        title: &order.out.file_name().unwrap_or(order.out.as_os_str()).to_string_lossy(),
+        net: &detector.config().name,
+        parameters,
+        measured_on: &format!("{} {part} pictures", compared.images),
+        log: &read_log(&log)?,
+        compared,
+        sight: pictures,
+        data: &facts,
+        configuration: &resolved,
+        provenance: &[
+            ("Command".into(), format!("opticus {command}")),
+            ("Seed".into(), config.seed.to_string()),
+            ("Version".into(), env!("CARGO_PKG_VERSION").into()),
+        ],
+    });
+    folder.write("report.html", &page)?;
+    let test = tested.map(|(compared, _)| compared.scores(Style::Coco));
+    Ok(Trained { fitted, val: val.scores(Style::Coco), test })
 }
 
 /// Where the regions come from that a network needs.

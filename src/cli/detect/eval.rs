@@ -15,8 +15,10 @@ use crate::data::OnBad;
 use crate::data::detection::{self, Annotated, OpenOptions};
 use crate::detect::dataset::{self, Pictures};
 use crate::detect::metrics::{DetectScores, Style};
+use crate::detect::report::{RunReport, run_report};
 use crate::detect::{Detector, predict};
 use crate::error::{Error, Result};
+use crate::files;
 
 /// Options of `detect eval`.
 #[derive(Args, Debug)]
@@ -38,6 +40,9 @@ pub struct EvalArgs {
     /// What to do with a picture that is missing or cannot be read.
     #[arg(long, value_name = "WHAT", default_value = "error")]
     pub on_bad: OnBad,
+    /// Also write an HTML report here.
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
     /// Print the precision at 101 recalls of each class too.
     #[arg(long)]
     pub curves: bool,
@@ -71,6 +76,22 @@ pub fn run(args: &EvalArgs, global: &Global) -> Result<()> {
     let mut watch = Watch::default();
     let compared = predict::compare(&detector, &pictures, |_, _| watch.tick())?;
     let mut scores = compared.scores(args.style);
+    if let Some(path) = &args.report {
+        let data = args.data.data.display().to_string();
+        let page = run_report(&RunReport {
+            title: &format!("{} on {data}", args.model.display()),
+            net: &detector.config().name,
+            parameters: detector.parameters(),
+            measured_on: &format!("{} pictures ({part} part) of {data}", compared.images),
+            log: &[],
+            compared: &compared,
+            sight: &pictures,
+            data: &[("Data set".into(), data.clone())],
+            configuration: "",
+            provenance: &[],
+        });
+        files::write_atomically(path, |out| out.write_all(page.as_bytes()))?;
+    }
     if !args.curves {
         scores = scores.without_curves();
     }

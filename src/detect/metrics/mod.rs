@@ -7,6 +7,7 @@
 
 mod coco;
 mod curve;
+pub mod errors;
 mod gather;
 mod scores;
 mod voc;
