@@ -318,6 +318,7 @@ fn one_stage(
 /// 7×7 positions.
 fn maps_of(backbone: NetKind) -> Result<(Vec<usize>, usize)> {
     match backbone {
+        NetKind::SmallCnn => Ok((vec![2, 5], 56)),
         NetKind::Squeezenet1_0 => Ok((vec![10, 12], 112)),
         kind if kind.is_resnet() => Ok((vec![1, 2, 3], 224)),
         NetKind::MobilenetV3Large => Ok((vec![6, 12, 16], 224)),

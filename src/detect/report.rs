@@ -94,7 +94,7 @@ pub fn run_report(run: &RunReport<'_>) -> String {
         Some(errors_section(run.compared, &scores, &errors)),
         pictures::section(run.compared, &scores, &errors, run.sight),
         Some(data_section(run.data, &scores)),
-        Some(provenance_section(run.provenance, run.configuration)),
+        provenance_section(run.provenance, run.configuration),
     ];
     page = sections.into_iter().flatten().fold(page, Page::section);
     page.colophon(&format!("Made by Opticus {}.", env!("CARGO_PKG_VERSION"))).render()
@@ -152,6 +152,7 @@ pub fn learning_section(log: &[LogRow]) -> Option<Section> {
 /// Figures of every class, and by the size of objects.
 pub fn classes_section(scores: &DetectScores) -> Section {
     let share = |value: Option<f64>| value.map_or(Cell::Empty, Cell::Share);
+    let number = |value: Option<f64>| value.map_or(Cell::Empty, |value| Cell::Number(value, 2));
     let headings = ["AP", "AP50", "Objects", "Detections", "Best F1", "at score", "Precision", "Recall"];
     let mut table = Table::new(
         "",
@@ -165,10 +166,10 @@ pub fn classes_section(scores: &DetectScores) -> Section {
             share(class.ap50),
             Cell::Count(class.objects as u64),
             Cell::Count(class.detections as u64),
-            share(best.map(|best| best.f1)),
-            best.map_or(Cell::Empty, |best| Cell::Number(best.score, 2)),
-            share(best.map(|best| best.precision)),
-            share(best.map(|best| best.recall)),
+            number(best.map(|best| best.f1)),
+            number(best.map(|best| best.score)),
+            number(best.map(|best| best.precision)),
+            number(best.map(|best| best.recall)),
         ]);
     }
     table = table.total(vec![
@@ -260,8 +261,11 @@ fn data_section(data: &[(String, String)], scores: &DetectScores) -> Section {
     Section::new("Data").push(columns([Markup::from(facts), Markup::from(chart)]))
 }
 
-/// How to make it again.
-fn provenance_section(provenance: &[(String, String)], configuration: &str) -> Section {
+/// How to make it again; `None` where nothing is known.
+fn provenance_section(provenance: &[(String, String)], configuration: &str) -> Option<Section> {
+    if provenance.is_empty() && configuration.is_empty() {
+        return None;
+    }
     let mut section = Section::new("How to make it again");
     if !provenance.is_empty() {
         section = section
@@ -270,7 +274,7 @@ fn provenance_section(provenance: &[(String, String)], configuration: &str) -> S
     if !configuration.is_empty() {
         section = section.push(Markup::details("Configuration", Markup::code(configuration)));
     }
-    section
+    Some(section)
 }
 
 /// The score of each class from which on F1 is best.

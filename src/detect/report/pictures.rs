@@ -10,10 +10,10 @@ use super::super::metrics::errors::Errors;
 use super::super::predict::Compared;
 use super::thresholds;
 use crate::error::Result;
-use crate::report::{Card, Gallery, Picture, Section, Verdict};
+use crate::report::{Markup, Picture, Section, columns};
 
 /// Longer side of a picture in the report, in pixels.
-const SIDE: u32 = 360;
+const SIDE: u32 = 420;
 /// Pictures in "worst" and in "best".
 const CARDS: usize = 6;
 
@@ -81,30 +81,31 @@ pub fn section(
     });
     let best = order.iter().copied().filter(|&i| went[i].right > 0).take(CARDS);
     let worst = order.iter().rev().copied().filter(|&i| went[i].f1() < 1.0).take(CARDS);
-    let drawn = |index: usize| card(compared, &thresholds, sight, index, went[index]);
-    let (best, worst): (Gallery, Gallery) =
+    let drawn = |index: usize| drawn(compared, &thresholds, sight, index, went[index]);
+    let (best, worst): (Vec<Markup>, Vec<Markup>) =
         (best.filter_map(drawn).collect(), worst.filter_map(drawn).collect());
     let mut section = Section::new("Worst and best").lede(
         "Detections from the best F1's score on, with their scores; what is there is drawn in dashes. A picture is good if \
          little is wrong and little missed.",
     );
     let mut any = false;
-    for (heading, gallery) in [("Worst", worst), ("Best", best)] {
-        if !gallery.is_empty() {
+    for (heading, pictures) in [("Worst", worst), ("Best", best)] {
+        if !pictures.is_empty() {
             any = true;
-            section = section.heading(heading).push(gallery);
+            section = section.heading(heading).push(columns(pictures));
         }
     }
     any.then_some(section)
 }
 
-fn card(
+/// One picture with its boxes, and how it went.
+fn drawn(
     compared: &Compared,
     thresholds: &[f64],
     sight: &dyn Sight,
     index: usize,
     went: Went,
-) -> Option<Card> {
+) -> Option<Markup> {
     let image = sight.picture(index).ok()?;
     let small = thumbnail(&image);
     let factors = [
@@ -132,13 +133,12 @@ fn card(
         dashed: false,
     }));
     let drawing = BoxDrawing { min_score: 0.0, ..BoxDrawing::default() };
-    let drawn = draw_boxes(&small, &marks, &drawing);
+    let image = draw_boxes(&small, &marks, &drawing);
     let file = sight.name(index);
     let Went { right, wrong, missed } = went;
     let title = format!("{right} right, {wrong} wrong, {missed} missed");
-    let picture = Picture::new(&drawn, &format!("{file}: {title}")).ok()?;
-    let verdict = if wrong + missed == 0 { Verdict::Right } else { Verdict::Wrong };
-    Some(Card::new(picture).title(&title).caption(&file).verdict(verdict))
+    let picture = Picture::new(&image, &format!("{file}: {title}")).ok()?;
+    Some(Markup::from(picture).then(Markup::note(&format!("{title} · {file}"))))
 }
 
 /// At most [`SIDE`] pixels on the longer side; small pictures as they are.

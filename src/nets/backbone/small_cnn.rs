@@ -60,7 +60,13 @@ impl Block {
         }
     }
 
-    fn describe(&self, graph: &mut Graph, x: &Value) -> Value {
+    /// Input [n, inputs, h, w]; output [n, outputs, h, w], or half as large where there is a pool.
+    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        self.halve(self.convolve(x))
+    }
+
+    /// [`Self::forward`] written down.
+    pub fn describe(&self, graph: &mut Graph, x: &Value) -> Value {
         let x = self.conv.describe(graph, x);
         let x = self.bn.describe(graph, &x);
         let x = graph.relu(&x);
@@ -71,27 +77,42 @@ impl Block {
     }
 }
 
+/// The blocks at this place.
+fn blocks(scope: &Scope, in_channels: usize) -> Vec<Block> {
+    let mut channels = in_channels;
+    let block = |(index, (width, pooled))| {
+        let inputs = std::mem::replace(&mut channels, width);
+        Block::new(&scope.at(index), inputs, width, pooled)
+    };
+    BLOCKS.into_iter().enumerate().map(block).collect()
+}
+
+/// Channels after each block.
+pub fn channels() -> Vec<usize> {
+    BLOCKS.into_iter().map(|(width, _)| width).collect()
+}
+
 impl SmallCnn {
     /// The network at this place.
     pub fn new(scope: &Scope, config: &NetConfig) -> Self {
-        let mut channels = config.in_channels;
-        let mut blocks = Vec::with_capacity(BLOCKS.len());
-        for (index, (width, pooled)) in BLOCKS.into_iter().enumerate() {
-            blocks.push(Block::new(&scope.at("blocks").at(index), channels, width, pooled));
-            channels = width;
-        }
+        let channels = BLOCKS[BLOCKS.len() - 1].0;
         Self {
-            blocks,
+            blocks: blocks(&scope.at("blocks"), config.in_channels),
             dropout: Dropout::new(config.dropout.unwrap_or(DROPOUT)),
             fc: Linear::new(&scope.at("fc"), channels, config.classes, WeightInit::TorchDefault),
         }
+    }
+
+    /// The blocks alone, of colour pictures of any size.
+    pub fn body(scope: &Scope) -> Vec<Block> {
+        blocks(scope, 3)
     }
 }
 
 impl Backbone for SmallCnn {
     fn trunk(&self, x: Tensor<4>) -> Tensor<4> {
         let [_n, _c, _h, _w] = x.dims();
-        self.blocks.iter().fold(x, |x, block| block.halve(block.convolve(x))) // [n, 128, h / 8, w / 8]
+        self.blocks.iter().fold(x, |x, block| block.forward(x)) // [n, 128, h / 8, w / 8]
     }
 
     fn head(&self, map: Tensor<4>) -> Tensor<2> {

@@ -6,6 +6,7 @@ use burn::tensor::Tensor;
 use crate::nets::NetKind;
 use crate::nets::backbone::mobilenet_v3::{self, MobilenetV3, Norms};
 use crate::nets::backbone::resnet::Resnet;
+use crate::nets::backbone::small_cnn::{self, SmallCnn};
 use crate::nets::backbone::squeezenet::{self, Squeezenet};
 use crate::nets::graph::{Graph, Value};
 use crate::nets::init::Scope;
@@ -17,6 +18,7 @@ use crate::nets::layers::transparent_module;
 /// |---|---|
 /// | residual networks | 0 to 3: the four stages, of strides 4, 8, 16 and 32 |
 /// | `squeezenet1_0` | 0 to 12: the outputs of `features`; 5, 10 and 12 are the last of strides 4, 8 and 16 |
+/// | `small-cnn` | 0 to 5: the blocks; 0, 2 and 5 are the last of strides 2, 4 and 8 |
 /// | `mobilenet_v3_*` | 0 to 12 or 16: the outputs of `features` |
 ///
 /// Positions of a map lie at multiples of its stride: SqueezeNet's first convolution and its pools get the borders that
@@ -26,13 +28,15 @@ use crate::nets::layers::transparent_module;
 pub enum Body {
     /// He et al. 2016.
     Resnet(Resnet),
+    /// Ours: `blocks`.
+    SmallCnn(Vec<small_cnn::Block>),
     /// Iandola et al. 2016: `features`.
     Squeezenet(Vec<squeezenet::Stage>),
     /// Howard et al. 2019: `features`.
     MobilenetV3(Vec<mobilenet_v3::Stage>),
 }
 
-transparent_module!(Body { Resnet, Squeezenet, MobilenetV3 });
+transparent_module!(Body { Resnet, SmallCnn, Squeezenet, MobilenetV3 });
 
 impl Body {
     /// The body of a backbone; `None` for backbones that have none. `epsilon` replaces what MobileNetV3's norms add to the
@@ -40,6 +44,7 @@ impl Body {
     pub fn new(scope: &Scope, kind: NetKind, epsilon: Option<f64>) -> Option<Self> {
         match kind {
             kind if kind.is_resnet() => Some(Self::Resnet(Resnet::body(scope, kind))),
+            NetKind::SmallCnn => Some(Self::SmallCnn(SmallCnn::body(scope))),
             NetKind::Squeezenet1_0 => Some(Self::Squeezenet(Squeezenet::body(scope))),
             NetKind::MobilenetV3Small | NetKind::MobilenetV3Large => {
                 let usual = Norms::USUAL;
@@ -51,12 +56,14 @@ impl Body {
     }
 
     /// The backbones that have one, for messages.
-    pub const KINDS: &str = "resnet18 to resnet101, squeezenet1_0, mobilenet_v3_small, mobilenet_v3_large";
+    pub const KINDS: &str =
+        "resnet18 to resnet101, small-cnn, squeezenet1_0, mobilenet_v3_small, mobilenet_v3_large";
 
     /// Number of maps, of channels each; `None` if this backbone has no body.
     pub fn channels(kind: NetKind) -> Option<Vec<usize>> {
         match kind {
             kind if kind.is_resnet() => Some(Resnet::channels_of(kind).to_vec()),
+            NetKind::SmallCnn => Some(small_cnn::channels()),
             NetKind::Squeezenet1_0 => Some(squeezenet::channels()),
             NetKind::MobilenetV3Small | NetKind::MobilenetV3Large => Some(mobilenet_v3::channels(kind)),
             _ => None,
@@ -67,6 +74,7 @@ impl Body {
     pub fn name(kind: NetKind, classifier: &str) -> Option<&str> {
         match kind {
             kind if kind.is_resnet() => (!classifier.starts_with("fc.")).then_some(classifier),
+            NetKind::SmallCnn => classifier.strip_prefix("blocks."),
             _ => classifier.strip_prefix("features."),
         }
     }
@@ -75,6 +83,7 @@ impl Body {
     pub fn maps(&self, x: Tensor<4>, numbers: &[usize]) -> Vec<Tensor<4>> {
         match self {
             Self::Resnet(net) => chosen(net.maps(x), numbers),
+            Self::SmallCnn(blocks) => through(blocks, x, numbers, |block, x| block.forward(x)),
             Self::Squeezenet(stages) => through(stages, x, numbers, |stage, x| stage.forward(x)),
             Self::MobilenetV3(stages) => through(stages, x, numbers, |stage, x| stage.forward(x)),
         }
@@ -84,6 +93,9 @@ impl Body {
     pub fn describe_maps(&self, graph: &mut Graph, x: &Value, numbers: &[usize]) -> Vec<Value> {
         match self {
             Self::Resnet(net) => chosen(net.describe_maps(graph, x), numbers),
+            Self::SmallCnn(blocks) => {
+                through(blocks, x.clone(), numbers, |block, x| block.describe(graph, &x))
+            }
             Self::Squeezenet(stages) => {
                 through(stages, x.clone(), numbers, |stage, x| stage.describe(graph, &x))
             }
@@ -94,10 +106,11 @@ impl Body {
     }
 
     /// With the first `stages` parts frozen: for residual networks the stem and the four stages, else the entries of
-    /// `features`.
+    /// `blocks` or `features`.
     pub fn freeze_first(self, stages: usize) -> Self {
         match self {
             Self::Resnet(net) => Self::Resnet(net.freeze_first(stages)),
+            Self::SmallCnn(list) => Self::SmallCnn(freeze_first(list, stages)),
             Self::Squeezenet(list) => Self::Squeezenet(freeze_first(list, stages)),
             Self::MobilenetV3(list) => Self::MobilenetV3(freeze_first(list, stages)),
         }
