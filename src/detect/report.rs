@@ -14,7 +14,7 @@ use crate::report::{
     duration, fixed, percent,
 };
 
-pub use pictures::Sight;
+pub use pictures::{Sight, section as pictures_section};
 
 /// One row of the run's log.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]

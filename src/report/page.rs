@@ -43,6 +43,13 @@ pub struct Section {
 }
 
 impl Section {
+    /// Under another title.
+    #[must_use]
+    pub fn renamed(mut self, title: &str) -> Self {
+        title.clone_into(&mut self.title);
+        self
+    }
+
     /// An empty section.
     pub fn new(title: &str) -> Self {
         Self { title: title.to_owned(), lede: String::new(), blocks: Markup::default() }

@@ -109,7 +109,7 @@ fn picture(truth: &[Truth], found: &[Found], objects: &[usize], detections: &[us
             let (detection, region) = (Box2d::from_xywh(found[d].bbox), Box2d::from_xywh(truth[*o].bbox));
             truth[*o].crowd && own(*o) && detection.ioa(region) >= FOREGROUND
         };
-        if objects.iter().any(|o| in_crowd(o)) {
+        if objects.iter().any(in_crowd) {
             continue;
         }
         let same = best(d, &own);

@@ -141,12 +141,14 @@ fn drawn(
     Some(Markup::from(picture).then(Markup::note(&format!("{title} · {file}"))))
 }
 
-/// At most [`SIDE`] pixels on the longer side; small pictures as they are.
+/// At most [`SIDE`] pixels on the longer side; small pictures are enlarged whole times, so that their labels do not
+/// hide them.
 fn thumbnail(image: &Image8) -> Image8 {
     let Size { width, height } = image.size;
     let longer = width.max(height);
     if longer <= SIDE {
-        return image.clone();
+        let times = (SIDE / longer.max(1)).max(1);
+        return resize(image, Size::new(width * times, height * times), Filter::Nearest);
     }
     let scaled = |side: u32| ((u64::from(side) * u64::from(SIDE)).div_ceil(u64::from(longer)) as u32).max(1);
     resize(image, Size::new(scaled(width), scaled(height)), Filter::Bicubic)
