@@ -1,6 +1,6 @@
 //! `opticus detect eval`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use clap::Args;
@@ -12,11 +12,12 @@ use super::super::part::Part;
 use super::super::{Global, device, output};
 use super::{DataArgs, proposals_for};
 use crate::data::OnBad;
-use crate::data::detection::{self, Annotated, OpenOptions};
+use crate::data::detection::{self, Annotated, OpenOptions, coco};
+use crate::detect::Detector;
 use crate::detect::dataset::{self, Pictures};
-use crate::detect::metrics::{DetectScores, Style};
+use crate::detect::metrics::{DetectScores, Found, Style};
+use crate::detect::predict::{self, Compared};
 use crate::detect::report::{RunReport, run_report};
-use crate::detect::{Detector, predict};
 use crate::error::{Error, Result};
 use crate::files;
 
@@ -43,6 +44,10 @@ pub struct EvalArgs {
     /// Also write an HTML report here.
     #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,
+    /// Also write truth.json and detections.json to this folder, as COCO has them: `detect score` and pycocotools
+    /// compute the same figures from them.
+    #[arg(long, value_name = "DIR")]
+    pub save: Option<PathBuf>,
     /// Print the precision at 101 recalls of each class too.
     #[arg(long)]
     pub curves: bool,
@@ -92,6 +97,9 @@ pub fn run(args: &EvalArgs, global: &Global) -> Result<()> {
         });
         files::write_atomically(path, |out| out.write_all(page.as_bytes()))?;
     }
+    if let Some(folder) = &args.save {
+        save(folder, &compared, pictures.annotated())?;
+    }
     if !args.curves {
         scores = scores.without_curves();
     }
@@ -101,6 +109,22 @@ pub fn run(args: &EvalArgs, global: &Global) -> Result<()> {
     }
     output::line(&format!("{part} part: {}", scores.to_string().trim_end()))?;
     output::line(&format!("{ms_per_picture:.1} ms a picture"))
+}
+
+/// What is there and what was found, in COCO's forms.
+fn save(folder: &Path, compared: &Compared, pictures: &Annotated) -> Result<()> {
+    files::create_folder(folder)?;
+    let name = |i: usize| pictures.pictures()[i].relative.to_string();
+    coco::write_instances(&folder.join("truth.json"), pictures, name)?;
+    let numbers = coco::picture_numbers(pictures);
+    let detection = |found: &Found| coco::Detection {
+        image: numbers[found.image as usize],
+        category: i64::from(found.class) + 1,
+        bbox: found.bbox,
+        score: found.score,
+    };
+    let found: Vec<_> = compared.found.iter().map(detection).collect();
+    coco::write_results(&folder.join("detections.json"), &found)
 }
 
 /// Says how far it is, now and then.

@@ -12,4 +12,4 @@ mod write;
 pub(super) use layout::{open, recognise};
 pub use read::{Category, Entry, Instances, Keep, PictureEntry, parse_instances, read_instances};
 pub use results::{Detection, parse_results, read_results};
-pub use write::{write_instances, write_results};
+pub use write::{picture_numbers, write_instances, write_results};

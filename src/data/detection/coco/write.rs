@@ -8,6 +8,18 @@ use super::results::Detection;
 use crate::error::Result;
 use crate::files::write_atomically;
 
+/// The number of each picture as [`write_instances`] writes it: its own where all are different, else its place from 1.
+pub fn picture_numbers(data: &Annotated) -> Vec<i64> {
+    let own: Vec<i64> = data.pictures().iter().map(|p| p.id).collect();
+    if all_differ(own.clone()) { own } else { (1..=own.len() as i64).collect() }
+}
+
+fn all_differ(mut ids: Vec<i64>) -> bool {
+    ids.sort_unstable();
+    // 0 means "no match" to pycocotools.
+    ids.windows(2).all(|pair| pair[0] != pair[1]) && ids.first() != Some(&0)
+}
+
 /// Writes instances. Categories are numbered from 1 in the order of the classes; pictures and annotations keep their
 /// numbers where all are different, and are numbered from 1 otherwise.
 ///
@@ -15,22 +27,16 @@ use crate::files::write_atomically;
 /// [`crate::Error::Io`].
 pub fn write_instances(path: &Path, data: &Annotated, file_name: impl Fn(usize) -> String) -> Result<()> {
     let pictures = data.pictures();
-    let keeps = |mut ids: Vec<i64>| {
-        ids.sort_unstable();
-        // 0 means "no match" to pycocotools.
-        ids.windows(2).all(|pair| pair[0] != pair[1]) && ids.first() != Some(&0)
-    };
-    let keep_pictures = keeps(pictures.iter().map(|p| p.id).collect());
-    let keep_boxes = keeps(pictures.iter().flat_map(|p| p.annotations.iter().map(|a| a.id)).collect());
-    let picture_id = |i: usize| if keep_pictures { pictures[i].id } else { i as i64 + 1 };
+    let numbers = picture_numbers(data);
+    let keep_boxes = all_differ(pictures.iter().flat_map(|p| p.annotations.iter().map(|a| a.id)).collect());
     write_atomically(path, |out| {
         out.write_all(b"{\"images\":[")?;
-        for (i, picture) in pictures.iter().enumerate() {
+        for (i, (picture, number)) in pictures.iter().zip(&numbers).enumerate() {
             write!(
                 out,
                 "{}\n{{\"id\":{},\"file_name\":{},\"width\":{},\"height\":{}{}}}",
                 comma(i),
-                picture_id(i),
+                number,
                 quoted(&file_name(i)),
                 picture.size.width,
                 picture.size.height,
@@ -39,7 +45,7 @@ pub fn write_instances(path: &Path, data: &Annotated, file_name: impl Fn(usize) 
         }
         out.write_all(b"],\n\"annotations\":[")?;
         let mut written = 0;
-        for (i, picture) in pictures.iter().enumerate() {
+        for (picture, number) in pictures.iter().zip(&numbers) {
             for a in &picture.annotations {
                 let [x1, y1, x2, y2] = a.bounds.to_corners();
                 write!(
@@ -48,7 +54,7 @@ pub fn write_instances(path: &Path, data: &Annotated, file_name: impl Fn(usize) 
                      \"iscrowd\":{}{}{}}}",
                     comma(written),
                     if keep_boxes { a.id } else { written as i64 + 1 },
-                    picture_id(i),
+                    number,
                     a.class + 1,
                     extent(x1, x2),
                     extent(y1, y2),

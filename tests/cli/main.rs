@@ -1,6 +1,8 @@
 //! The real binary, used as a user would: contracts of the command line, exact resume, bad input.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
+mod detect;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
@@ -396,63 +398,4 @@ fn pictures_that_break_decoders_break_nothing() {
     let output = json(&["classify", "predict", "--model", text(&model), text(&robust), "--on-bad", "skip"]);
     assert!(output["predictions"].as_array().unwrap().len() > 150);
     json(&["data", "inspect", text(&robust)]);
-}
-
-/// One object, found once at IoU 0.8 and once at 0.5 with a lower score.
-#[test]
-fn detections_are_scored_and_boxes_converted_and_inspected() {
-    let folder = tempfile::tempdir().unwrap();
-    let put = |name: &str, content: &str| {
-        let path = folder.path().join(name);
-        std::fs::write(&path, content).unwrap();
-        path
-    };
-    let truth = put(
-        "truth.json",
-        r#"{"images":[{"id":5,"file_name":"a.png","width":100,"height":100}],"categories":[{"id":9,"name":"cat"}],
-            "annotations":[{"id":1,"image_id":5,"category_id":9,"bbox":[0,0,10,10],"area":100,"iscrowd":0}]}"#,
-    );
-    let found = put(
-        "found.json",
-        r#"[{"image_id":5,"category_id":9,"bbox":[0,0,10,8],"score":0.9},
-            {"image_id":5,"category_id":9,"bbox":[0,0,10,5],"score":0.5}]"#,
-    );
-    let arguments = ["detect", "score", "--truth", text(&truth), "--detections", text(&found)];
-    let scores = json(&arguments);
-    let close =
-        |value: &Value, expected: f64| assert!((value.as_f64().unwrap() - expected).abs() < 1e-12, "{value}");
-    close(&scores["ap"], 0.7);
-    close(&scores["ap50"], 1.0);
-    close(&scores["ap_large"], -1.0);
-    assert_eq!((&scores["style"], &scores["per_class"][0]["label"]), (&"coco".into(), &"cat".into()));
-    // What `detect predict --json` prints is understood too.
-    let predictions = put(
-        "predictions.json",
-        r#"{"predictions":[{"file":"x/a.png","width":100,"height":100,"detections":[
-            {"label":"cat","class_id":0,"score":0.9,"box":[0,0,10,8]}]}]}"#,
-    );
-    let voc =
-        ["detect", "score", "--truth", text(&truth), "--detections", text(&predictions), "--style", "voc07"];
-    close(&json(&voc)["ap"], 1.0);
-
-    let bad = put("bad.json", "[{\"image_id\":5,\n\"category_id\":9,\"bbox\":[0,0,10,8],\"score\":NaN}]");
-    let arguments = ["detect", "score", "--truth", text(&truth), "--detections", text(&bad)];
-    fails(&arguments, 1, &["bad.json", "line 2", "NaN"]);
-    let strange = put("strange.json", "[{\"image_id\":6,\"category_id\":9,\"bbox\":[0,0,10,8],\"score\":1}]");
-    let arguments = ["detect", "score", "--truth", text(&truth), "--detections", text(&strange)];
-    fails(&arguments, 1, &["image_id 6 is not among the pictures"]);
-    fails(&[&voc[..], &["--iou", "1.5"]].concat(), 2, &["1.5", "at most 1"]);
-
-    let scenes = folder.path().join("scenes");
-    json(&["data", "make", "shapes", "--task", "detect", "--count", "6", "--out", text(&scenes)]);
-    let mut from = scenes;
-    let boxes = json(&["data", "inspect", text(&from)])["boxes"]["boxes"].as_u64().unwrap();
-    assert!(boxes >= 6);
-    for kind in ["voc", "yolo", "coco"] {
-        let out = folder.path().join(kind);
-        let written = json(&["data", "convert", "--data", text(&from), "--to", kind, "--out", text(&out)]);
-        assert_eq!((&written["target"], written["boxes"].as_u64()), (&kind.into(), Some(boxes)));
-        assert_eq!(json(&["data", "inspect", text(&out)])["format"], kind);
-        from = out;
-    }
 }
