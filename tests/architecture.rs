@@ -548,7 +548,8 @@ fn presets_parse() {
     assert!(!presets.is_empty(), "configs/ holds no preset");
     for preset in presets {
         let draft = opticus::settings::Draft::from_file(&preset).unwrap();
-        let parsed = opticus::classify::config::TrainConfig::from_draft(draft);
-        assert!(parsed.is_ok(), "{}: {}", preset.display(), parsed.unwrap_err());
+        let classify = opticus::classify::config::TrainConfig::from_draft(draft.clone()).map(drop);
+        let detect = opticus::detect::config::TrainConfig::from_draft(draft).map(drop);
+        assert!(classify.is_ok() != detect.is_ok(), "{}: {classify:?} {detect:?}", preset.display());
     }
 }

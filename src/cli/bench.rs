@@ -1,8 +1,10 @@
 //! `opticus bench`: throughput and memory on this machine.
 
 mod dcgan;
+mod detect;
 mod kernels;
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use burn::optim::GradientsParams;
@@ -39,10 +41,13 @@ pub struct BenchArgs {
     /// Network: one of `classify`'s, or dcgan, whose step trains the discriminator and then the generator.
     #[arg(long, default_value = "simple-cnn", value_name = "NAME")]
     pub net: String,
+    /// Model file of a detector, whose prediction is timed instead; its work depends on its weights.
+    #[arg(long, value_name = "FILE", conflicts_with = "net")]
+    pub model: Option<PathBuf>,
     /// Pictures a step.
     #[arg(long, default_value_t = 32, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65_536))]
     pub batch_size: u32,
-    /// Width and height of the pictures.
+    /// Width and height of the pictures; for detectors the height, the width being a third more.
     #[arg(long, default_value_t = 224, value_name = "S", value_parser = clap::value_parser!(u32).range(1..=8192))]
     pub image_size: u32,
     /// Steps to time, after warm-up; by default as many as fit in some seconds.
@@ -66,7 +71,7 @@ pub struct TableArgs {
 pub struct Timing {
     /// "train" or "infer".
     pub work: Work,
-    /// Network.
+    /// Network, or model file.
     pub net: String,
     /// Pictures a step.
     pub batch_size: u32,
@@ -126,8 +131,13 @@ fn table(args: &TableArgs, device: &Device, global: &Global) -> Result<()> {
     // Small batches first: the peak of memory never falls.
     for (work, batch_size) in [(Work::Infer, 1), (Work::Infer, 32), (Work::Train, 32)] {
         let TableArgs { image_size, iterations } = *args;
-        let args =
-            BenchArgs { net: NetKind::SimpleCnn.name().to_owned(), batch_size, image_size, iterations };
+        let args = BenchArgs {
+            net: NetKind::SimpleCnn.name().to_owned(),
+            model: None,
+            batch_size,
+            image_size,
+            iterations,
+        };
         rows.push(time(work, &args, device)?);
     }
     if global.json { output::json(&Table { rows }) } else { output::line(&page(&rows)) }
@@ -137,7 +147,11 @@ fn table(args: &TableArgs, device: &Device, global: &Global) -> Result<()> {
 const CLASSES: usize = 10;
 
 fn time(work: Work, args: &BenchArgs, device: &Device) -> Result<Timing> {
-    let times = if args.net == dcgan::NAME {
+    let mut net = args.net.clone();
+    let times = if let Some(model) = &args.model {
+        net = model.display().to_string();
+        detect::time(work, model, args, device)?
+    } else if args.net == dcgan::NAME {
         dcgan::time(work, args, device)?
     } else {
         let kind: NetKind = args.net.parse()?;
@@ -150,7 +164,7 @@ fn time(work: Work, args: &BenchArgs, device: &Device) -> Result<Timing> {
     let median_ms = median(&times);
     Ok(Timing {
         work,
-        net: args.net.clone(),
+        net,
         batch_size: args.batch_size,
         image_size: args.image_size,
         iterations: times.len(),
@@ -283,7 +297,7 @@ mod tests {
     use super::*;
 
     fn args(net: &str) -> BenchArgs {
-        BenchArgs { net: net.to_owned(), batch_size: 2, image_size: 32, iterations: Some(3) }
+        BenchArgs { net: net.to_owned(), model: None, batch_size: 2, image_size: 32, iterations: Some(3) }
     }
 
     #[test]

@@ -46,6 +46,10 @@ pub struct NetSection {
     /// Parts of the backbone, from the input on, that keep their weights: the stem and the stages of a residual
     /// network, entries of `features` of the others. Only with `--init-from`.
     pub freeze: usize,
+    /// Whether the backbone's batch norms keep weights and statistics; by default with `--init-from`, as the
+    /// statistics of a few pictures a step are poor.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub frozen_norms: Option<bool>,
 }
 
 /// The pictures to train on.
@@ -88,7 +92,7 @@ pub struct LossSection {
 
 impl Default for NetSection {
     fn default() -> Self {
-        Self { name: "faster-rcnn".into(), backbone: None, freeze: 0 }
+        Self { name: "faster-rcnn".into(), backbone: None, freeze: 0, frozen_norms: None }
     }
 }
 

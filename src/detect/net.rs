@@ -135,6 +135,14 @@ impl DetectorNet {
             Self::Regions(net) => Self::Regions(net.freeze_first(parts)),
         }
     }
+
+    /// With the norms of the backbone frozen.
+    pub fn freeze_norms(self) -> Self {
+        match self {
+            Self::Grid(net) => Self::Grid(net.freeze_norms()),
+            Self::Regions(net) => Self::Regions(net.freeze_norms()),
+        }
+    }
 }
 
 macro_rules! kinds {

@@ -100,6 +100,9 @@ pub fn train_on(parts: Parts, order: &Order<'_>, progress: &mut dyn Progress) ->
     if let Some(given) = &given {
         net = given.hand_over(net, &detector, progress)?.freeze_first(config.net.freeze);
     }
+    if config.net.frozen_norms.unwrap_or(given.is_some()) {
+        net = net.freeze_norms();
+    }
     let folder = RunFolder::open(order.out, order.existing)?;
     folder.write_config(&resolved)?;
     progress.message(&format!(

@@ -9,7 +9,7 @@ use burn::tensor::{Device, Distribution, Gradients, Tensor};
 use opticus_pixels::geometry::Size;
 
 use super::init::{Init, Scope};
-use super::layers::Dropout;
+use super::layers::{Dropout, freeze_norms};
 use super::{Backbone, NetConfig, NetKind, Predictor, Stem, state};
 use crate::Error;
 use crate::tensors::{HostTensor, TensorMap};
@@ -276,6 +276,22 @@ fn validation_and_frozen_networks_leave_running_statistics_alone() {
         let has_buffers = before.keys().any(|name| state::is_buffer(name));
         assert_eq!(state::to_map(&again) != before, has_buffers, "{}", config.name);
     }
+}
+
+#[test]
+fn frozen_norms_keep_everything_and_nothing_else_does() {
+    let device = Device::flex().autodiff();
+    let config = configs().into_iter().find(|config| config.name == NetKind::Resnet20).unwrap();
+    let net = freeze_norms(config.init(7, &device).unwrap());
+    let before = state::to_map(&net);
+    let x = picture(2, &config, &Device::flex());
+    let gradients = net.forward(Tensor::from_inner(x)).sum().backward();
+    let mut seen =
+        Gradient { gradients: &gradients, path: Vec::new(), found: BTreeMap::new(), missing: Vec::new() };
+    net.visit(&mut seen);
+    let of_norm = |name: &&String| name.contains("bn") || name.contains("downsample.1");
+    assert_eq!((seen.found.keys().filter(of_norm).count(), seen.found.len()), (0, 21));
+    assert!(state::to_map(&net) == before);
 }
 
 #[test]

@@ -37,7 +37,19 @@ ROWS = [
     ("inference ResNet-18, 1×3×224×224", "infer", "resnet18", 1, 224, "ONNX Runtime"),
     ("inference ResNet-18, 16×3×224×224", "infer", "resnet18", 16, 224, "ONNX Runtime"),
     ("inference MobileNetV3-large, 1×3×224×224", "infer", "mobilenet_v3_large", 1, 224, "ONNX Runtime"),
+    ("detection Faster R-CNN ResNet-50-FPN, 1067×800", "infer", "faster-rcnn-resnet50-fpn", 1, 800, "PyTorch"),
+    ("detection SSD300 VGG-16, 400×300", "infer", "ssd300-vgg16", 1, 300, "PyTorch"),
+    ("detection SSDLite320 MobileNetV3, 427×320", "infer", "ssdlite320-mobilenet-v3", 1, 320, "PyTorch"),
+    ("detection Faster R-CNN MobileNetV3-320-FPN, 427×320", "infer", "faster-rcnn-mobilenet-v3-fpn", 1, 320, "PyTorch"),
 ]
+
+# Ours → torchvision's.
+DETECTORS = {
+    "faster-rcnn-resnet50-fpn": "fasterrcnn_resnet50_fpn",
+    "faster-rcnn-mobilenet-v3-fpn": "fasterrcnn_mobilenet_v3_large_320_fpn",
+    "ssd300-vgg16": "ssd300_vgg16",
+    "ssdlite320-mobilenet-v3": "ssdlite320_mobilenet_v3_large",
+}
 
 
 # --- what PyTorch does ------------------------------------------------------------------------------------------
@@ -68,10 +80,40 @@ def dcgan(side):
     return Generator(side, 3, 100, 64), Discriminator(side, 3, 64)
 
 
+def detector(name):
+    """With random weights, but as sure of the background as a trained one is: most candidates fall to the threshold."""
+    import torch
+    from torchvision.models import detection
+
+    torch.manual_seed(0)
+    net = getattr(detection, DETECTORS[name])(weights=None, weights_backbone=None, num_classes=91).eval()
+    with torch.no_grad():
+        for key, value in net.state_dict().items():
+            if key.endswith("cls_score.bias"):
+                value[0] += 6
+            elif "classification_head" in key and key.endswith("bias") and value.numel() % 91 == 0:
+                value.view(-1, 91)[:, 0] += 10
+    return net
+
+
+def waves(side):
+    """The picture of `opticus bench infer --model`."""
+    import torch
+
+    y, x = torch.meshgrid(torch.arange(side) / 40, torch.arange(side * 4 // 3) / 40, indexing="ij")
+    wave = lambda c: 127.5 + 127.5 * torch.sin(x * (1 + 0.1 * c) + c) * torch.cos(y * 1.3 - c)
+    return torch.stack([wave(c).to(torch.uint8) for c in range(3)])
+
+
 def torch_step(verb, name, batch, side):
     """One step of the work, as a function."""
     import torch
     from torch.nn import functional as F
+
+    if name in DETECTORS:
+        net, picture = detector(name), waves(side)
+        # As opticus, from a decoded picture of bytes.
+        return torch.inference_mode()(lambda: net([picture / 255]))
 
     if name == "dcgan":
         generator, discriminator = dcgan(side)
@@ -135,6 +177,9 @@ def export(name, batch, side, file):
     """PyTorch's own export, so that ONNX Runtime runs the very network. The old exporter needs no further package."""
     import torch
 
+    if name in DETECTORS:
+        torch.save(detector(name).state_dict(), file)
+        return
     net = torch_net(name, side).eval()
     options = {"opset_version": 17, "dynamo": False}
     torch.onnx.export(net, torch.rand(batch, 3, side, side), file, **options)
@@ -215,11 +260,17 @@ def sides_of(row, options, folder):
     environment = {**os.environ, "OMP_NUM_THREADS": threads}
     common = ["--batch-size", str(batch), "--image-size", str(side), "--threads", threads, "--json"]
     sides = {"Opticus": ([options.opticus, "bench", verb, "--net", name, *common], environment)}
-    model = str(pathlib.Path(folder) / f"{name}-{batch}-{side}.onnx")
+    model = str(pathlib.Path(folder) / f"{name}-{batch}-{side}.{'pth' if name in DETECTORS else 'onnx'}")
     itself = lambda who: [sys.executable, __file__, "--child", who, verb, name, str(batch), str(side), threads, model]
     for allocator, settings in allocators().items():
         sides[f"PyTorch ({allocator})"] = (itself("PyTorch"), {**environment, **settings})
-    if verb == "infer":
+    if name in DETECTORS:
+        run(itself("export"), environment)
+        ours = model.replace(".pth", ".safetensors")
+        convert = [options.opticus, "model", "import", model, "--net", name, "--out", ours]
+        subprocess.run(convert, check=True, stdout=subprocess.DEVNULL)
+        sides["Opticus"][0][3:5] = ["--model", ours]
+    elif verb == "infer":
         run(itself("export"), environment)
         sides["ONNX Runtime"] = (itself("ONNX Runtime"), environment)
     return sides

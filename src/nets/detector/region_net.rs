@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::{Body, Fpn};
 use crate::nets::graph::{Graph, Value};
 use crate::nets::init::{Scope, WeightInit};
-use crate::nets::layers::{ActivationKind, Conv2d, Conv2dConfig, Layer, Linear, describe, run};
+use crate::nets::layers::{ActivationKind, Conv2d, Conv2dConfig, Layer, Linear, describe, freeze_norms, run};
 use crate::nets::{NetKind, state};
 use crate::tensors::TensorMap;
 use crate::{Error, Result};
@@ -228,6 +228,12 @@ impl RegionNet {
     /// With the first parts of the backbone frozen, as [`Body::freeze_first`] counts them.
     pub fn freeze_first(mut self, parts: usize) -> Self {
         self.backbone.body = self.backbone.body.freeze_first(parts);
+        self
+    }
+
+    /// With the norms of the backbone frozen.
+    pub fn freeze_norms(mut self) -> Self {
+        self.backbone.body = freeze_norms(self.backbone.body);
         self
     }
 

@@ -17,7 +17,7 @@ use super::ssd_trunk::{LiteTrunk, MobileTrunk, Trunk, VggTrunk, conv_norm6};
 use super::{Body, per_anchor};
 use crate::nets::graph::{Graph, Value};
 use crate::nets::init::{Scope, WeightInit};
-use crate::nets::layers::{Conv2d, Conv2dConfig, Layer, describe, run, transparent_module};
+use crate::nets::layers::{Conv2d, Conv2dConfig, Layer, describe, freeze_norms, run, transparent_module};
 use crate::nets::{NetKind, state};
 use crate::tensors::TensorMap;
 use crate::{Error, Result};
@@ -265,6 +265,12 @@ impl Ssd {
     /// entries of `features`.
     pub fn freeze_first(mut self, parts: usize) -> Self {
         self.backbone = self.backbone.freeze_first(parts);
+        self
+    }
+
+    /// With the norms of the backbone frozen.
+    pub fn freeze_norms(mut self) -> Self {
+        self.backbone = freeze_norms(self.backbone);
         self
     }
 }

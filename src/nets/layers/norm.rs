@@ -114,6 +114,40 @@ impl ModuleDisplayDefault for RunningStat {
 
 impl ModuleDisplay for RunningStat {}
 
+/// With every batch norm of `module` frozen, weights and statistics, as torchvision's `FrozenBatchNorm2d`: the
+/// statistics of a few pictures are worse than those that an imported backbone brings along.
+pub fn freeze_norms<M: Module>(module: M) -> M {
+    module.map(&mut NormFreezer::default())
+}
+
+/// Knows for every module that it is in whether that is a batch norm.
+#[derive(Default)]
+struct NormFreezer(Vec<bool>);
+
+impl NormFreezer {
+    fn in_norm(&self) -> bool {
+        self.0.last().copied().unwrap_or_default()
+    }
+}
+
+impl ModuleMapper for NormFreezer {
+    fn enter_module(&mut self, _name: &str, container_type: &str) {
+        self.0.push(container_type == "Struct:BatchNorm2d");
+    }
+
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.0.pop();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        if self.in_norm() { param.set_require_grad(false) } else { param }
+    }
+
+    fn map_flag(&mut self, flag: Param<Flag>) -> Param<Flag> {
+        if self.in_norm() { flag.with_value(false) } else { flag }
+    }
+}
+
 /// Normalises every channel: by the batch's mean and variance in training, by their running averages otherwise.
 #[derive(Module, Debug)]
 pub struct BatchNorm2d {
