@@ -1,15 +1,19 @@
 //! Images without tensors: planes, safe decoding, geometry, resizing, drawing.
 
 pub mod adjust;
+pub mod blend;
 pub mod codec;
 pub mod draw;
 pub mod geometry;
 pub mod image;
+pub mod photo;
 pub mod preprocess;
 pub mod propose;
+pub mod pyramid;
 pub mod resize;
 pub mod segment;
 pub mod suppress;
 
 pub use geometry::{Box2d, Size};
 pub use image::Image8;
+pub use photo::{Depth, Photo};

@@ -34,7 +34,7 @@ impl CodecError {
     }
 
     /// The decoder library's error by fault.
-    pub(super) fn from_image(error: ::image::ImageError) -> Self {
+    pub(crate) fn from_image(error: ::image::ImageError) -> Self {
         use ::image::ImageError as E;
         let text = error.to_string();
         match error {

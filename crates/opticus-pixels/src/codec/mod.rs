@@ -30,6 +30,7 @@ pub use probe::{Probe, probe, probe_file};
 
 use crate::geometry::Size;
 use crate::image::Image8;
+use crate::photo::Photo;
 
 /// Bounds on what a file may ask for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,9 +125,15 @@ pub struct Decoded {
     /// The format it came in.
     pub format: Format,
     picture: DynamicImage,
+    profile: Option<Vec<u8>>,
 }
 
 impl Decoded {
+    /// The picture at its own depth with alpha and colour profile.
+    pub fn into_photo(self) -> Photo {
+        Photo::from_dynamic(self.picture, self.profile)
+    }
+
     /// Extent, after orientation.
     pub fn size(&self) -> Size {
         Size::new(self.picture.width(), self.picture.height())
@@ -174,9 +181,10 @@ pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Decoded, CodecError> {
         let mut decoder = Decoder::open(bytes, format, limits)?;
         decoder.check(limits)?;
         let orientation = decoder.orientation();
+        let profile = decoder.profile();
         let mut picture = decoder.decode(limits)?;
         picture.apply_orientation(orientation);
-        Ok(Decoded { format, picture })
+        Ok(Decoded { format, picture, profile })
     })
 }
 
@@ -233,6 +241,12 @@ impl<'a> Decoder<'a> {
     /// How to turn the picture upright; a damaged EXIF block turns nothing.
     fn orientation(&mut self) -> Orientation {
         self.0.orientation().unwrap_or(Orientation::NoTransforms)
+    }
+
+    /// The colour profile; a damaged one is none.
+    fn profile(&mut self) -> Option<Vec<u8>> {
+        const LONGEST: usize = 16 << 20;
+        self.0.icc_profile().ok().flatten().filter(|profile| profile.len() <= LONGEST)
     }
 
     fn decode(mut self, limits: &Limits) -> Result<DynamicImage, CodecError> {

@@ -1,0 +1,270 @@
+//! A picture to be worked on and written again: its own depth, alpha and colour profile are kept.
+
+use ::image::codecs::{jpeg::JpegEncoder, png::PngEncoder, tiff::TiffEncoder};
+use ::image::{DynamicImage, ExtendedColorType, ImageEncoder};
+use rayon::prelude::*;
+
+use crate::codec::{CodecError, Format};
+use crate::geometry::Size;
+use crate::image::Image8;
+use crate::preprocess::Planes;
+
+/// Bits a channel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Depth {
+    /// 8 bits: levels 0 to 255.
+    #[default]
+    Eight,
+    /// 16 bits: levels 0 to 65535.
+    Sixteen,
+}
+
+impl Depth {
+    /// The greatest level.
+    pub const fn top(self) -> f32 {
+        match self {
+            Self::Eight => 255.0,
+            Self::Sixteen => 65_535.0,
+        }
+    }
+}
+
+/// A picture of any depth in display values, with what a file says beside its colours.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Photo {
+    /// Grey (1 channel) or red, green and blue (3), 0 to 1 as displayed (sRGB-coded unless the profile says otherwise).
+    pub colour: Planes,
+    /// Straight alpha of each pixel, 0 to 1; none for an opaque picture.
+    pub alpha: Option<Vec<f32>>,
+    /// The depth it came in and is written with.
+    pub depth: Depth,
+    /// The ICC profile of its colours.
+    pub profile: Option<Vec<u8>>,
+}
+
+impl Photo {
+    /// A decoded picture with 16 bits where it has them.
+    pub(crate) fn from_dynamic(picture: DynamicImage, profile: Option<Vec<u8>>) -> Self {
+        let size = Size::new(picture.width(), picture.height());
+        match picture {
+            DynamicImage::ImageLuma8(p) => eight(size, 1, p.as_raw(), profile),
+            DynamicImage::ImageLumaA8(p) => eight(size, 2, p.as_raw(), profile),
+            DynamicImage::ImageRgb8(p) => eight(size, 3, p.as_raw(), profile),
+            DynamicImage::ImageRgba8(p) => eight(size, 4, p.as_raw(), profile),
+            DynamicImage::ImageLuma16(p) => sixteen(size, 1, p.as_raw(), profile),
+            DynamicImage::ImageLumaA16(p) => sixteen(size, 2, p.as_raw(), profile),
+            DynamicImage::ImageRgb16(p) => sixteen(size, 3, p.as_raw(), profile),
+            DynamicImage::ImageRgba16(p) => sixteen(size, 4, p.as_raw(), profile),
+            other => eight(size, 4, other.into_rgba8().as_raw(), profile),
+        }
+    }
+
+    /// A picture of 8 bits.
+    pub fn from_image8(image: &Image8) -> Self {
+        eight(image.size, image.channels, &image.data, None)
+    }
+
+    /// Extent.
+    pub fn size(&self) -> Size {
+        self.colour.size
+    }
+
+    /// Grey repeated where colour is wanted.
+    #[must_use]
+    pub fn into_rgb(mut self) -> Self {
+        if self.colour.channels == 1 {
+            let grey = std::mem::take(&mut self.colour.data);
+            self.colour.data = [&grey[..]; 3].concat();
+            self.colour.channels = 3;
+        }
+        self
+    }
+
+    /// Another picture in place of the colours, the rest as it is.
+    #[must_use]
+    pub fn with_colour(&self, colour: Planes) -> Self {
+        let alpha = self.alpha.clone().filter(|alpha| alpha.len() as u64 == colour.size.area());
+        Self { colour, alpha, depth: self.depth, profile: self.profile.clone() }
+    }
+
+    /// To 8 bits, the nearest level, with alpha if there is any.
+    pub fn to_image8(&self) -> Image8 {
+        let (channels, data) = self.interleaved(Depth::Eight, |value| value as u8);
+        // Grey with alpha has no place in `Image8`.
+        if channels == 2 {
+            let data = data.as_chunks::<2>().0.iter().flat_map(|&[v, a]| [v, v, v, a]).collect();
+            return Image8 { size: self.size(), channels: 4, data };
+        }
+        Image8 { size: self.size(), channels, data }
+    }
+
+    /// Samples at a depth, the nearest level, channels interleaved, alpha last.
+    fn interleaved<T: Copy + Default + Send + Sync>(
+        &self,
+        depth: Depth,
+        level: impl Fn(f32) -> T + Sync,
+    ) -> (usize, Vec<T>) {
+        let area = self.size().area() as usize;
+        let channels = self.colour.channels + usize::from(self.alpha.is_some());
+        let top = depth.top();
+        let mut data = vec![T::default(); area * channels];
+        let planes: Vec<&[f32]> =
+            self.colour.data.chunks_exact(area).chain(self.alpha.as_deref()).take(channels).collect();
+        const ROWS: usize = 1 << 14;
+        data.par_chunks_mut(ROWS * channels).enumerate().for_each(|(part, out)| {
+            for (channel, plane) in planes.iter().enumerate() {
+                let values = &plane[part * ROWS..];
+                for (pixel, value) in out.chunks_exact_mut(channels).zip(values) {
+                    pixel[channel] = level((value.clamp(0.0, 1.0) * top).round_ties_even());
+                }
+            }
+        });
+        (channels, data)
+    }
+
+    /// The bytes of a file: PNG and TIFF keep depth and alpha, JPEG has 8 bits and no alpha (`quality` 1 to 100); all keep the profile.
+    ///
+    /// # Errors
+    /// [`CodecError::Unsupported`] for another format, or for what the format cannot hold.
+    pub fn encode(&self, format: Format, quality: u8) -> Result<Vec<u8>, CodecError> {
+        let mut bytes = Vec::new();
+        let opaque;
+        let mut photo = self;
+        match format {
+            Format::Png => photo.write(PngEncoder::new(&mut bytes))?,
+            Format::Tiff => photo.write(TiffEncoder::new(std::io::Cursor::new(&mut bytes)))?,
+            Format::Jpeg => {
+                const LONGEST: u32 = 65_535;
+                let Size { width, height } = self.size();
+                if width > LONGEST || height > LONGEST {
+                    return Err(CodecError::Unsupported(format!(
+                        "a JPEG of {width}x{height} pixels; {LONGEST} is the most"
+                    )));
+                }
+                if self.alpha.is_some() || self.depth != Depth::Eight {
+                    opaque = Self { alpha: None, depth: Depth::Eight, ..self.clone() };
+                    photo = &opaque;
+                }
+                photo.write(JpegEncoder::new_with_quality(&mut bytes, quality.clamp(1, 100)))?;
+            }
+            other => {
+                return Err(CodecError::Unsupported(format!(
+                    "{other} is not written; choose png, tiff or jpeg"
+                )));
+            }
+        }
+        Ok(bytes)
+    }
+
+    fn write(&self, mut encoder: impl ImageEncoder) -> Result<(), CodecError> {
+        if let Some(profile) = &self.profile {
+            // A format without profiles loses it; the colours stay.
+            let _ = encoder.set_icc_profile(profile.clone());
+        }
+        let Size { width, height } = self.size();
+        // TIFF has no grey with alpha here.
+        let rgb;
+        let photo = if self.alpha.is_some() && self.colour.channels == 1 {
+            rgb = self.clone().into_rgb();
+            &rgb
+        } else {
+            self
+        };
+        let (bytes, color) = match photo.depth {
+            Depth::Eight => {
+                let (channels, data) = photo.interleaved(Depth::Eight, |v| v as u8);
+                let colors = [ExtendedColorType::L8, ExtendedColorType::La8, ExtendedColorType::Rgb8];
+                (data, colors.get(channels - 1).copied().unwrap_or(ExtendedColorType::Rgba8))
+            }
+            Depth::Sixteen => {
+                let (channels, data) = photo.interleaved(Depth::Sixteen, |v| v as u16);
+                let colors = [ExtendedColorType::L16, ExtendedColorType::La16, ExtendedColorType::Rgb16];
+                let bytes = data.iter().flat_map(|v| v.to_ne_bytes()).collect();
+                (bytes, colors.get(channels - 1).copied().unwrap_or(ExtendedColorType::Rgba16))
+            }
+        };
+        encoder.write_image(&bytes, width, height, color).map_err(CodecError::from_image)
+    }
+}
+
+fn eight(size: Size, channels: usize, data: &[u8], profile: Option<Vec<u8>>) -> Photo {
+    let levels: Vec<f32> = (0..=255u8).map(|v| f32::from(v) / 255.0).collect();
+    planar(size, channels, data, |v| levels[usize::from(v)], Depth::Eight, profile)
+}
+
+fn sixteen(size: Size, channels: usize, data: &[u16], profile: Option<Vec<u8>>) -> Photo {
+    planar(size, channels, data, |v| f32::from(v) / 65_535.0, Depth::Sixteen, profile)
+}
+
+fn planar<T: Copy + Sync>(
+    size: Size,
+    channels: usize,
+    data: &[T],
+    value: impl Fn(T) -> f32 + Sync,
+    depth: Depth,
+    profile: Option<Vec<u8>>,
+) -> Photo {
+    let area = size.area() as usize;
+    let mut planes = vec![0.0f32; area * channels];
+    planes.par_chunks_exact_mut(area.max(1)).enumerate().for_each(|(channel, plane)| {
+        let samples = data.iter().skip(channel).step_by(channels);
+        plane.iter_mut().zip(samples).for_each(|(to, from)| *to = value(*from));
+    });
+    let colours = if channels >= 3 { 3 } else { 1 };
+    let alpha = (channels > colours).then(|| planes.split_off(area * colours));
+    Photo { colour: Planes { channels: colours, size, data: planes }, alpha, depth, profile }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::codec::{Limits, decode};
+    use proptest::prelude::*;
+
+    proptest! {
+        /// What is written is what is read again: every level, alpha, profile.
+        #[test]
+        fn files_keep_depth_alpha_and_profile(
+            [width, height] in [1u32..9, 1u32..9],
+            channels in prop_oneof![Just(1usize), Just(3)],
+            with_alpha: bool,
+            deep: bool,
+            seed: u32,
+        ) {
+            let size = Size::new(width, height);
+            let area = size.area() as usize;
+            let depth = if deep { Depth::Sixteen } else { Depth::Eight };
+            let mut state = seed;
+            let mut value = || {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                ((state >> 8) as f32 / (1 << 24) as f32 * depth.top()).round() / depth.top()
+            };
+            let data = (0..area * channels).map(|_| value()).collect();
+            let alpha = with_alpha.then(|| (0..area).map(|_| value()).collect());
+            let profile = Some(b"a profile, as far as anyone asks".to_vec());
+            let photo = Photo { colour: Planes { channels, size, data }, alpha, depth, profile };
+            for format in [Format::Png, Format::Tiff] {
+                let bytes = photo.encode(format, 90).unwrap();
+                let again = decode(&bytes, &Limits::default()).unwrap().into_photo();
+                let wanted = if with_alpha { photo.clone().into_rgb() } else { photo.clone() };
+                prop_assert_eq!(again.clone().into_rgb().colour, wanted.clone().into_rgb().colour);
+                prop_assert_eq!(&again.alpha, &wanted.alpha);
+                prop_assert_eq!(again.depth, depth);
+                prop_assert_eq!(&again.profile, &photo.profile, "{}", format);
+            }
+        }
+    }
+
+    #[test]
+    fn a_jpeg_drops_what_it_cannot_hold_and_other_formats_are_refused() {
+        let size = Size::new(2, 1);
+        let colour = Planes { channels: 3, size, data: vec![0.5; 6] };
+        let photo = Photo { colour, alpha: Some(vec![0.0, 1.0]), depth: Depth::Sixteen, profile: None };
+        let again =
+            decode(&photo.encode(Format::Jpeg, 95).unwrap(), &Limits::default()).unwrap().into_photo();
+        assert_eq!((again.alpha, again.depth, again.colour.size), (None, Depth::Eight, size));
+        assert!(photo.encode(Format::Gif, 95).unwrap_err().to_string().contains("png"));
+        assert_eq!(photo.to_image8().channels, 4);
+    }
+}
