@@ -1,6 +1,7 @@
 //! Images without tensors: planes, safe decoding, geometry, resizing, drawing.
 
 pub mod adjust;
+pub mod align;
 pub mod blend;
 pub mod codec;
 pub mod draw;

@@ -3,7 +3,11 @@
 
 use std::path::{Path, PathBuf};
 
-use opticus_pixels::blend::{Exposure, Extended, Gradients, Mask, clone_into, fuse_exposures, stretch};
+use opticus_pixels::align::{Alignment, align, warp};
+use opticus_pixels::blend::{
+    Exposure, Extended, Focus, FocusStack, Gradients, Mask, Reduction, clone_into, fuse_exposures, reduce,
+    stretch,
+};
 use opticus_pixels::codec::{Limits, decode_file};
 use opticus_pixels::photo::Photo;
 use opticus_pixels::preprocess::Planes;
@@ -85,4 +89,86 @@ fn seamless_cloning_equals_the_published_result() {
     let reached = 10.0 * (255.0f64.powi(2) / (sum / f64::from(count))).log10();
     println!("inside the mask: {reached:.2} dB");
     assert!(reached >= 45.0, "{reached:.2} dB");
+}
+
+/// The result of PetteriAimonen's focus-stack, and cases whose truth is known.
+#[test]
+fn focus_stacks_are_sharp_everywhere() {
+    if let Some(folder) = data("focus_pcb") {
+        let names: Vec<String> = (1..=7).map(|i| format!("pcb_00{i}.jpg")).collect();
+        let stack = pictures(&folder, &names.iter().map(String::as_str).collect::<Vec<_>>());
+        let start = std::time::Instant::now();
+        let reference = &stack[3];
+        let mut focus = FocusStack::new(reference.size, 3, &Focus::default()).unwrap();
+        for (number, picture) in stack.iter().enumerate() {
+            if number == 3 {
+                focus.push(picture).unwrap();
+                continue;
+            }
+            let found = align(reference, picture, &Alignment::default()).unwrap();
+            focus.push(&warp(picture, &found.motion, reference.size).0).unwrap();
+        }
+        let stacked = focus.finish().unwrap();
+        println!("stacked in {:?}", start.elapsed());
+        let reached = psnr(&stacked.picture, &photo(&folder.join("expected.jpg")).colour);
+        println!("pcb: {reached:.2} dB");
+        if let Some(folder) = std::env::var_os("OPTICUS_LOOK").map(PathBuf::from) {
+            let photo = Photo::from_image8(&opticus_pixels::Image8 {
+                size: reference.size,
+                channels: 1,
+                data: vec![0; reference.size.area() as usize],
+            });
+            let bytes = photo
+                .with_colour(stacked.picture.clone())
+                .encode(opticus_pixels::codec::Format::Png, 90)
+                .unwrap();
+            std::fs::write(folder.join("pcb.png"), bytes).unwrap();
+        }
+        assert!(reached >= 28.0, "{reached:.2} dB");
+    }
+    if let Some(folder) = data("kodak_clean") {
+        for name in ["1.png", "3.png", "5.png", "7.png"] {
+            let clean = photo(&folder.join(name)).colour;
+            let [left, right] = [true, false].map(|left| half_blurred(&clean, left));
+            let mut focus = FocusStack::new(clean.size, 3, &Focus::default()).unwrap();
+            focus.push(&left).unwrap();
+            focus.push(&right).unwrap();
+            let reached = psnr(&focus.finish().unwrap().picture, &clean);
+            let mean = psnr(&reduce(&[&left, &right], Reduction::Mean).unwrap(), &clean);
+            println!("{name}: {reached:.2} dB, the mean {mean:.2} dB");
+            assert!(
+                reached >= 40.0 && reached >= mean + 8.0,
+                "{name}: {reached:.2} dB, the mean {mean:.2} dB"
+            );
+        }
+    }
+}
+
+/// One half as through a lens out of focus: a Gaussian of 3 pixels.
+fn half_blurred(picture: &Planes, left: bool) -> Planes {
+    let [w, h] = [picture.size.width as usize, picture.size.height as usize];
+    let taps: Vec<f32> = (-9..=9i32).map(|d| (-0.5 * (d as f32 / 3.0).powi(2)).exp()).collect();
+    let sum: f32 = taps.iter().sum();
+    let pass = |from: &[f32], along: bool| -> Vec<f32> {
+        (0..w * h)
+            .map(|i| {
+                let (x, y) = ((i % w) as i64, (i / w) as i64);
+                let at = |d: i64| match along {
+                    true => y as usize * w + (x + d).clamp(0, w as i64 - 1) as usize,
+                    false => (y + d).clamp(0, h as i64 - 1) as usize * w + x as usize,
+                };
+                (-9..=9i64).zip(&taps).map(|(d, t)| t / sum * from[at(d)]).sum()
+            })
+            .collect()
+    };
+    let mut out = picture.clone();
+    for (plane, clean) in out.data.chunks_exact_mut(w * h).zip(picture.data.chunks_exact(w * h)) {
+        let blurred = pass(&pass(clean, true), false);
+        for (i, value) in plane.iter_mut().enumerate() {
+            if (i % w < w / 2) == left {
+                *value = blurred[i];
+            }
+        }
+    }
+    out
 }

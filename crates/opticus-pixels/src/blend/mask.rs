@@ -25,9 +25,9 @@ impl Mask {
         Self { size: photo.size(), data }
     }
 
-    /// Whether each pixel is meant: at least half.
+    /// Whether each pixel is meant at all: what is not black, as OpenCV reads masks.
     pub fn inside(&self) -> Vec<bool> {
-        self.data.iter().map(|v| *v >= 0.5).collect()
+        self.data.iter().map(|v| *v > 0.0).collect()
     }
 
     /// # Errors
@@ -39,8 +39,8 @@ impl Mask {
                 self.size.width, self.size.height, size.width, size.height
             )));
         }
-        if !self.data.iter().any(|v| *v >= 0.5) {
-            return Err(BlendError::Mask("the mask is empty: nothing in it is white".into()));
+        if !self.data.iter().any(|v| *v > 0.0) {
+            return Err(BlendError::Mask("the mask is empty: all of it is black".into()));
         }
         Ok(())
     }

@@ -4,6 +4,7 @@ mod average;
 mod clone;
 mod exposure;
 mod fault;
+mod focus;
 mod mask;
 mod poisson;
 
@@ -11,6 +12,7 @@ pub use average::{Reduction, alpha8, reduce, weighted};
 pub use clone::{Gradients, change_colour, change_illumination, clone_into};
 pub use exposure::{Deghost, Exposure, Extended, Weights, fuse_exposures, stretch};
 pub use fault::BlendError;
+pub use focus::{Focus, FocusStack, Stacked};
 pub use mask::Mask;
 
 use crate::geometry::Size;
