@@ -2,18 +2,24 @@
 
 mod average;
 mod clone;
+mod colour;
 mod exposure;
 mod fault;
 mod focus;
 mod mask;
+mod multiband;
 mod poisson;
+mod transform;
 
 pub use average::{Reduction, alpha8, reduce, weighted};
 pub use clone::{Gradients, change_colour, change_illumination, clone_into};
+pub use colour::carry_colour;
 pub use exposure::{Deghost, Exposure, Extended, Weights, fuse_exposures, stretch};
 pub use fault::BlendError;
 pub use focus::{Focus, FocusStack, Stacked};
 pub use mask::Mask;
+pub use multiband::{multiband, seam};
+pub use transform::{Transform, fuse_transform};
 
 use crate::geometry::Size;
 use crate::preprocess::Planes;
