@@ -11,6 +11,7 @@ pub mod photo;
 pub mod preprocess;
 pub mod propose;
 pub mod pyramid;
+pub mod quality;
 pub mod resize;
 pub mod segment;
 pub mod suppress;
