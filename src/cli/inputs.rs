@@ -23,6 +23,12 @@ pub fn pictures(arguments: &[PathBuf]) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
+/// As [`pictures`], but a picture that is named twice is there twice.
+pub fn stack(arguments: &[PathBuf]) -> Result<Vec<PathBuf>> {
+    let found: Result<Vec<Vec<PathBuf>>> = arguments.iter().map(|argument| expand(argument)).collect();
+    Ok(found?.concat())
+}
+
 /// Ends a run over pictures of which some could not be read. One bad picture does not take the others' answers away;
 /// it is named, and by default it is a failure.
 ///

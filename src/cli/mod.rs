@@ -5,6 +5,7 @@ mod classify;
 mod data;
 mod detect;
 mod doctor;
+mod fuse;
 mod inputs;
 mod interrupt;
 mod machine;
@@ -62,6 +63,9 @@ enum Job {
     /// Pictures to boxes: train, measure, predict, score what was found.
     #[command(subcommand)]
     Detect(detect::Verb),
+    /// Several pictures into one better picture.
+    #[command(subcommand)]
+    Fuse(fuse::Verb),
     /// Look at, convert and synthesise data sets.
     #[command(subcommand)]
     Data(data::DataArgs),
@@ -107,6 +111,7 @@ fn run(cli: Cli) -> Result<(), Error> {
     match cli.job {
         Job::Classify(verb) => classify::run(verb, &global),
         Job::Detect(verb) => detect::run(verb, &global),
+        Job::Fuse(verb) => fuse::run(verb, &global),
         Job::Data(args) => data::run(args, global.json),
         Job::Model(verb) => model::run(verb, &global),
         Job::Tour(args) => tour::run(&args, &global),

@@ -2,7 +2,7 @@
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
-use super::{bench, classify, detect, doctor, model};
+use super::{bench, classify, detect, doctor, fuse, model};
 use crate::classify::metrics::ClassifyScores;
 use crate::data::{convert, inspect, synth};
 use crate::detect::metrics::DetectScores;
@@ -28,6 +28,13 @@ pub fn schemas() -> Vec<(&'static str, Schema)> {
         ("detect-score", of::<DetectScores>()),
         ("detect-train", of::<detect::TrainResult>()),
         ("doctor", of::<doctor::Diagnosis>()),
+        ("fuse-alpha", of::<fuse::Fused>()),
+        ("fuse-clone", of::<fuse::Fused>()),
+        ("fuse-exposure", of::<fuse::Fused>()),
+        ("fuse-focus", of::<fuse::Fused>()),
+        ("fuse-multiband", of::<fuse::Fused>()),
+        ("fuse-transform", of::<fuse::Fused>()),
+        ("fuse-score", of::<fuse::Figures>()),
         ("model-info", of::<model::Info>()),
     ]
 }

@@ -8,7 +8,7 @@ pub fn solve(matrix: &[f64], b: &[f64]) -> Option<Vec<f64>> {
         for j in 0..=i {
             let sum: f64 = matrix[i * n + j] - (0..j).map(|k| l[i * n + k] * l[j * n + k]).sum::<f64>();
             if i == j {
-                if !(sum > matrix[i * n + i].abs() * 1e-13) {
+                if sum.is_nan() || sum <= matrix[i * n + i].abs() * 1e-13 {
                     return None;
                 }
                 l[i * n + i] = sum.sqrt();

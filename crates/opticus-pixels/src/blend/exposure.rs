@@ -86,10 +86,7 @@ pub fn fuse_exposures(pictures: &[&Planes], options: &Exposure) -> Result<(Plane
     check(options, pictures.len())?;
     let size = first.size;
     let views = views(pictures.len(), options.extended);
-    let ghosts = match options.deghost {
-        Some(deghost) => Some(ghost::trust(pictures, deghost)),
-        None => None,
-    };
+    let ghosts = options.deghost.map(|deghost| ghost::trust(pictures, deghost));
     let mut weights: Vec<Vec<f32>> = views
         .iter()
         .map(|view| {

@@ -104,17 +104,46 @@ impl Luma {
     }
 }
 
-/// All measures that apply.
+/// The measures that take no time: of the picture itself, and Q^AB/F and mutual information with its sources.
 ///
 /// # Errors
 /// [`QualityError`] for pictures of different sizes.
-pub fn score(fused: &Image8, sources: &[Image8], reference: Option<&Image8>) -> Result<Scores, QualityError> {
+pub fn brief(fused: &Image8, sources: &[Image8]) -> Result<Scores, QualityError> {
+    check(fused, sources, None)?;
+    let own = Luma::of(fused);
+    let lumas: Vec<Luma> = sources.par_iter().map(Luma::of).collect();
+    let several = !lumas.is_empty();
+    Ok(Scores {
+        entropy: entropy(&own.data),
+        mutual_information: several.then(|| information(&lumas, &own)),
+        qabf: several.then(|| qabf(&lumas, &own)),
+        spatial_frequency: spatial_frequency(&own),
+        average_gradient: average_gradient(&own),
+        standard_deviation: standard_deviation(&own.data),
+        ..Scores::default()
+    })
+}
+
+fn information(sources: &[Luma], own: &Luma) -> f64 {
+    sources.par_iter().map(|s| mutual_information(&s.data, &own.data)).collect::<Vec<f64>>().iter().sum()
+}
+
+fn check(fused: &Image8, sources: &[Image8], reference: Option<&Image8>) -> Result<(), QualityError> {
     let named = sources.iter().enumerate().map(|(i, s)| (format!("source {}", i + 1), s));
     for (what, other) in named.chain(reference.map(|r| ("the reference".to_owned(), r))) {
         if other.size != fused.size {
             return Err(QualityError::Size { what, size: other.size, own: fused.size });
         }
     }
+    Ok(())
+}
+
+/// All measures that apply.
+///
+/// # Errors
+/// [`QualityError`] for pictures of different sizes.
+pub fn score(fused: &Image8, sources: &[Image8], reference: Option<&Image8>) -> Result<Scores, QualityError> {
+    check(fused, sources, reference)?;
     let own = Luma::of(fused);
     let lumas: Vec<Luma> = sources.par_iter().map(Luma::of).collect();
     let against: Vec<&Image8> = reference.map_or_else(|| sources.iter().collect(), |r| vec![r]);
@@ -123,26 +152,16 @@ pub fn score(fused: &Image8, sources: &[Image8], reference: Option<&Image8>) -> 
         values.filter(|v| !v.is_empty()).map(|v| v.iter().sum::<f64>() / v.len() as f64)
     };
     let several = !lumas.is_empty();
-    let ((similar, (scales, seen)), (of_sources, plain)) = rayon::join(
+    let ((similar, (scales, seen)), edges_and_exposures) = rayon::join(
         || {
             let similar = mean(&|other| by_channel(fused, other, ssim));
             let scales = mean(&|other| ms_ssim(&Luma::of(other).values(), &own.values(), own.size));
             (similar, (scales, mean(&|other| vif(&Luma::of(other).values(), &own.values(), own.size))))
         },
-        || {
-            let information =
-                several.then(|| lumas.iter().map(|s| mutual_information(&s.data, &own.data)).sum());
-            let edges = several.then(|| qabf(&lumas, &own));
-            let exposures = several.then(|| mef_ssim(&lumas, &own)).flatten();
-            let plain = (entropy(&own.data), spatial_frequency(&own), average_gradient(&own));
-            ((information, edges, exposures), plain)
-        },
+        || (brief(fused, sources), several.then(|| mef_ssim(&lumas, &own)).flatten()),
     );
-    let (mutual_information, qabf, mef_ssim) = of_sources;
+    let (brief, mef_ssim) = edges_and_exposures;
     Ok(Scores {
-        entropy: plain.0,
-        mutual_information,
-        qabf,
         ssim: similar,
         ms_ssim: scales,
         mef_ssim,
@@ -150,10 +169,8 @@ pub fn score(fused: &Image8, sources: &[Image8], reference: Option<&Image8>) -> 
             let (a, b) = comparable(fused, other);
             psnr(&a.data, &b.data)
         }),
-        spatial_frequency: plain.1,
-        average_gradient: plain.2,
-        standard_deviation: standard_deviation(&own.data),
         vif: seen,
+        ..brief?
     })
 }
 

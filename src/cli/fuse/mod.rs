@@ -1,0 +1,59 @@
+//! `opticus fuse`: several pictures into one better picture.
+
+mod alpha;
+mod clone;
+mod exposure;
+mod focus;
+mod multiband;
+mod result;
+mod score;
+mod stack;
+mod transform;
+
+use clap::Subcommand;
+
+use super::Global;
+use crate::error::{Error, Result};
+
+pub use result::{Figures, Fused};
+
+/// How to make one picture of several.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Weighted sum, mean, median, greatest or least value, principal component, mean without outliers.
+    Alpha(alpha::AlphaArgs),
+    /// Along masks, or a seam that is found: wide transitions for coarse structure, narrow ones for fine.
+    Multiband(multiband::MultibandArgs),
+    /// A bracketed sequence into one picture in which everything is well exposed.
+    Exposure(exposure::ExposureArgs),
+    /// Pictures focused at different depths into one that is sharp everywhere.
+    Focus(focus::FocusArgs),
+    /// A cut-out into a scene, without a visible seam; also the colour or the light of a region changed.
+    Clone(clone::CloneArgs),
+    /// Pictures that show different things of one scene, such as infrared and visible: their strongest details.
+    Transform(transform::TransformArgs),
+    /// Measure a fused picture, against its sources or a reference.
+    Score(score::ScoreArgs),
+}
+
+/// Runs one verb.
+pub fn run(verb: Verb, global: &Global) -> Result<()> {
+    match verb {
+        Verb::Alpha(args) => alpha::run(&args, global),
+        Verb::Multiband(args) => multiband::run(&args, global),
+        Verb::Exposure(args) => exposure::run(&args, global),
+        Verb::Focus(args) => focus::run(&args, global),
+        Verb::Clone(args) => clone::run(&args, global),
+        Verb::Transform(args) => transform::run(&args, global),
+        Verb::Score(args) => score::run(&args, global),
+    }
+}
+
+/// By who can mend it.
+fn blend_error(error: opticus_pixels::blend::BlendError) -> Error {
+    use opticus_pixels::blend::BlendError;
+    match error {
+        BlendError::Option(_) => Error::Config(error.to_string()),
+        _ => Error::Input(error.to_string()),
+    }
+}
