@@ -2,6 +2,7 @@
 
 mod dcgan;
 mod detect;
+mod fuse;
 mod kernels;
 
 use std::path::PathBuf;
@@ -31,6 +32,8 @@ pub enum Verb {
     Infer(BenchArgs),
     /// Both, for the standard network of `classify`, as a table.
     Classify(TableArgs),
+    /// Fusion of made pictures.
+    Fuse(fuse::FuseArgs),
     /// The kernels by themselves, on the layers of well-known networks, against the machine's measured peak.
     Kernels(kernels::KernelsArgs),
 }
@@ -93,6 +96,36 @@ pub struct Timing {
     pub threads: usize,
 }
 
+/// How long something took.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Measured {
+    /// Runs timed.
+    pub iterations: usize,
+    /// Median time of a run, in milliseconds.
+    pub median_ms: f64,
+    /// Shortest time of a run.
+    pub min_ms: f64,
+    /// Longest time of a run.
+    pub max_ms: f64,
+    /// The most memory the process held; none where the system does not tell.
+    pub peak_memory_mb: Option<f64>,
+    /// Worker threads.
+    pub threads: usize,
+}
+
+impl Measured {
+    fn of(times: &[f64]) -> Self {
+        Self {
+            iterations: times.len(),
+            median_ms: median(times),
+            min_ms: times.iter().copied().fold(f64::INFINITY, f64::min),
+            max_ms: times.iter().copied().fold(0.0, f64::max),
+            peak_memory_mb: machine::peak_memory_mb(),
+            threads: rayon::current_num_threads(),
+        }
+    }
+}
+
 /// A step of what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -117,6 +150,7 @@ pub fn run(verb: Verb, global: &Global) -> Result<()> {
         Verb::Train(args) => one(Work::Train, &args, &device, global),
         Verb::Infer(args) => one(Work::Infer, &args, &device, global),
         Verb::Classify(args) => table(&args, &device, global),
+        Verb::Fuse(args) => fuse::run(&args, global),
         Verb::Kernels(args) => kernels::run(&args, global),
     }
 }

@@ -12,6 +12,7 @@ use crate::detect::output::Predictions;
 pub fn schemas() -> Vec<(&'static str, Schema)> {
     vec![
         ("bench-classify", of::<bench::Table>()),
+        ("bench-fuse", of::<bench::Measured>()),
         ("bench-infer", of::<bench::Timing>()),
         ("bench-kernels", of::<bench::KernelTable>()),
         ("bench-train", of::<bench::Timing>()),

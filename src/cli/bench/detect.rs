@@ -22,7 +22,7 @@ pub fn time(work: Work, model: &Path, args: &BenchArgs, device: &Device) -> Resu
 }
 
 /// Waves of colour: neither flat nor noise.
-fn picture(size: Size) -> Image8 {
+pub fn picture(size: Size) -> Image8 {
     let (width, height) = (size.width, size.height);
     let value = |x: u32, y: u32, c: u32| {
         let (x, y, c) = (f64::from(x) / 40.0, f64::from(y) / 40.0, f64::from(c));

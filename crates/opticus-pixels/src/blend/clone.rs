@@ -54,7 +54,7 @@ pub fn clone_into(
         ((0..across).contains(&x) && (0..down).contains(&y)).then_some((y * across + x) as usize)
     };
     Ok(region.solve(target, |channel, plane, from, to| {
-        let own = plane(from) - plane(to);
+        let own = plane.at(from) - plane.at(to);
         let source = &source.data[channel * area..][..area];
         // Beyond the source's edge nothing is known but the target.
         let Some((a, b)) = place(from).zip(place(to)) else { return own };
@@ -73,7 +73,8 @@ pub fn change_colour(picture: &Planes, mask: &Mask, factors: [f32; 3]) -> Result
         return Err(BlendError::Option(format!("colour factors {factors:?}; give each 0 to 10")));
     }
     let region = Region::placed(mask, picture.size, [0, 0])?;
-    Ok(region.solve(picture, |channel, plane, from, to| factors[channel.min(2)] * (plane(from) - plane(to))))
+    Ok(region
+        .solve(picture, |channel, plane, from, to| factors[channel.min(2)] * (plane.at(from) - plane.at(to))))
 }
 
 /// The masked region with its light evened out: large gradients of the logarithm become smaller, small ones larger
@@ -110,7 +111,7 @@ pub fn change_illumination(
     };
     let means: Vec<f32> = (0..picture.channels).map(mean).collect();
     let solved = region.solve(&logarithm, |channel, plane, from, to| {
-        let step = plane(from) - plane(to);
+        let step = plane.at(from) - plane.at(to);
         if step == 0.0 { 0.0 } else { step * (alpha * means[channel] / step.abs()).powf(beta) }
     });
     let mut out = picture.clone();
@@ -120,6 +121,18 @@ pub fn change_illumination(
         }
     }
     Ok(out)
+}
+
+/// One plane of the target as it was.
+struct Values<'a> {
+    plane: &'a [f32],
+    across: usize,
+}
+
+impl Values<'_> {
+    fn at(&self, [x, y]: [i64; 2]) -> f32 {
+        self.plane[y as usize * self.across + x as usize]
+    }
 }
 
 /// Pixels of a target whose values are sought, and the rectangle around them.
@@ -179,7 +192,7 @@ impl Region {
     fn solve(
         &self,
         target: &Planes,
-        step: impl Fn(usize, &dyn Fn([i64; 2]) -> f32, [i64; 2], [i64; 2]) -> f32 + Sync,
+        step: impl Fn(usize, &Values<'_>, [i64; 2], [i64; 2]) -> f32 + Sync,
     ) -> Planes {
         let [width, height] = [self.size.width as usize, self.size.height as usize];
         let across = self.target.width as usize;
@@ -187,9 +200,13 @@ impl Region {
         let [left, top] = self.corner;
         let neighbours = |i: usize| {
             let (x, y) = (i % width, i / width);
-            let around = [(x > 0, i.wrapping_sub(1)), (x + 1 < width, i + 1)];
-            let along = [(y > 0, i.wrapping_sub(width)), (y + 1 < height, i + width)];
-            around.into_iter().chain(along).filter(|(there, _)| *there).map(|(_, at)| at)
+            let all = [
+                (x > 0, i.wrapping_sub(1)),
+                (x + 1 < width, i + 1),
+                (y > 0, i.wrapping_sub(width)),
+                (y + 1 < height, i + width),
+            ];
+            all.into_iter().filter(|(there, _)| *there).map(|(_, at)| at)
         };
         let known: Vec<u8> =
             (0..self.mask.len()).map(|i| neighbours(i).filter(|n| !self.mask[*n]).count() as u8).collect();
@@ -197,8 +214,8 @@ impl Region {
         let place = |i: usize| [(i % width + left) as i64, (i / width + top) as i64];
         let mut out = target.clone();
         out.data.par_chunks_exact_mut(area).enumerate().for_each(|(channel, plane)| {
-            let value = |[x, y]: [i64; 2]| plane[y as usize * across + x as usize];
-            let start: Vec<f32> = (0..self.mask.len()).map(|i| value(place(i))).collect();
+            let value = Values { plane, across };
+            let start: Vec<f32> = (0..self.mask.len()).map(|i| value.at(place(i))).collect();
             let mut wanted = vec![0.0f32; self.mask.len()];
             for i in (0..wanted.len()).filter(|i| self.mask[*i]) {
                 wanted[i] = neighbours(i)
