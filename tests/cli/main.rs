@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod detect;
+mod fuse;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};

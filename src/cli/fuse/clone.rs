@@ -27,10 +27,10 @@ pub struct CloneArgs {
     #[arg(long, value_name = "WHICH", default_value = "import")]
     pub gradients: Which,
     /// Change the masked region's colour instead: factors of red, green and blue.
-    #[arg(long, value_name = "R,G,B", value_delimiter = ',', num_args = 3, conflicts_with = "illumination")]
+    #[arg(long, value_name = "R,G,B", value_delimiter = ',', conflicts_with = "illumination")]
     pub colour: Vec<f32>,
     /// Even out the masked region's light instead; 0.2,0.2 are the paper's alpha and beta.
-    #[arg(long, value_name = "ALPHA,BETA", value_delimiter = ',', num_args = 2)]
+    #[arg(long, value_name = "ALPHA,BETA", value_delimiter = ',')]
     pub illumination: Vec<f32>,
     #[command(flatten)]
     pub out: OutArgs,
@@ -67,6 +67,12 @@ pub enum Which {
 /// Runs `fuse clone`.
 pub fn run(args: &CloneArgs, global: &Global) -> Result<()> {
     args.out.format()?;
+    let counts = [("--colour", args.colour.len(), 3), ("--illumination", args.illumination.len(), 2)];
+    if let Some((name, given, wanted)) =
+        counts.into_iter().find(|(_, given, wanted)| *given != 0 && given != wanted)
+    {
+        return Err(Error::Config(format!("{name}: {given} values; give {wanted} with commas")));
+    }
     let mask = read_mask(&args.files[1])?;
     let shown_mask = Planes { channels: 1, size: mask.size, data: mask.data.clone() };
     let maps = vec![(name_of(&args.files[1]), shown_mask)];
@@ -102,7 +108,7 @@ pub fn run(args: &CloneArgs, global: &Global) -> Result<()> {
             };
             clone_into(&source.colour, &mask, &target.colour, args.at.0, gradients)
         }
-        _ => return Err(Error::Config("give SOURCE MASK TARGET".to_owned())),
+        _ => return Err(Error::Config("give SOURCE MASK TARGET, or PICTURE MASK".to_owned())),
     };
     let photo = photos[last].with_colour(colour.map_err(blend_error)?);
     let names = [Some(first), rest.get(1)].into_iter().flatten().map(|f| name_of(f));

@@ -105,13 +105,13 @@ impl StackArgs {
         let files = self.files(needed)?;
         let first = read(&files[0])?;
         let bytes = first.size().area() * 3 * 4 * COPIES * files.len() as u64;
-        if bytes >> 20 > self.max_memory {
+        if bytes >> 20 >= self.max_memory {
             return Err(Error::Limit(format!(
                 "{} pictures of {}x{} pixels take about {} MB; --max-memory allows {}",
                 files.len(),
                 first.size().width,
                 first.size().height,
-                bytes >> 20,
+                (bytes >> 20) + 1,
                 self.max_memory
             )));
         }

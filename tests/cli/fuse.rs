@@ -1,0 +1,174 @@
+//! `opticus fuse`: every verb on made pictures, figures, refusals.
+
+use std::path::{Path, PathBuf};
+
+use opticus_pixels::codec::{Format, Limits, decode_file};
+use opticus_pixels::photo::{Depth, Photo};
+use opticus_pixels::preprocess::Planes;
+use opticus_pixels::{Image8, Size};
+
+use super::{fails, json, run, text};
+
+struct Made {
+    folder: tempfile::TempDir,
+}
+
+impl Made {
+    fn new() -> Self {
+        Self { folder: tempfile::tempdir().unwrap() }
+    }
+
+    fn at(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Waves, in colour unless `channels` is 1.
+    fn picture(&self, name: &str, [width, height]: [u32; 2], channels: usize, gain: f64) -> PathBuf {
+        let data = (0..width * height)
+            .flat_map(|i| (0..channels as u32).map(move |c| (i % width, i / width, c)))
+            .map(|(x, y, c)| {
+                let wave = (f64::from(x) / 5.0 + f64::from(c)).sin() * (f64::from(y) / 7.0).cos();
+                ((128.0 + 100.0 * wave) * gain).clamp(0.0, 255.0) as u8
+            })
+            .collect();
+        let image = Image8 { size: Size::new(width, height), channels, data };
+        self.write(name, &Photo::from_image8(&image))
+    }
+
+    fn write(&self, name: &str, photo: &Photo) -> PathBuf {
+        let path = self.at(name);
+        std::fs::write(&path, photo.encode(Format::Png, 95).unwrap()).unwrap();
+        path
+    }
+
+    /// White in a rectangle.
+    fn mask(&self, name: &str, [width, height]: [u32; 2], [x1, y1, x2, y2]: [u32; 4]) -> PathBuf {
+        let inside = |i: u32| (x1..x2).contains(&(i % width)) && (y1..y2).contains(&(i / width));
+        let data = (0..width * height).map(|i| if inside(i) { 255 } else { 0 }).collect();
+        self.write(name, &Photo::from_image8(&Image8 { size: Size::new(width, height), channels: 1, data }))
+    }
+}
+
+fn photo(path: &Path) -> Photo {
+    decode_file(path, &Limits::default()).unwrap().into_photo()
+}
+
+fn image(path: &Path) -> Image8 {
+    photo(path).to_image8()
+}
+
+#[test]
+fn two_pictures_are_blended_to_the_bit_and_the_figures_said() {
+    let made = Made::new();
+    let (a, b) = (made.picture("a.png", [40, 30], 3, 1.0), made.picture("b.png", [40, 30], 3, 0.5));
+    let out = made.at("out.png");
+    let report = made.at("page.html");
+    let alpha = ["fuse", "alpha", text(&a), text(&b), "--weight", "0.3", "--out", text(&out)];
+    let fused = json(&[&alpha[..], &["--report", text(&report)]].concat());
+    assert_eq!((&fused["width"], &fused["height"], &fused["pictures"]), (&40.into(), &30.into(), &2.into()));
+    assert!(report.exists());
+    let (a8, b8) = (image(&a), image(&b));
+    let wanted = a8.data.iter().zip(&b8.data).map(|(a, b)| {
+        let exact = 0.3 * f64::from(*a) + (1.0 - 0.3) * f64::from(*b);
+        exact.clamp(0.0, 255.0).round_ties_even() as u8
+    });
+    assert_eq!(image(&out).data, wanted.collect::<Vec<u8>>());
+    // The file is there now.
+    fails(&alpha, 2, &["out.png", "--overwrite"]);
+    let sources = format!("{},{}", text(&a), text(&b));
+    let scores = json(&["fuse", "score", text(&out), "--sources", &sources]);
+    for field in
+        ["entropy", "mutual_information", "qabf", "ssim", "psnr", "spatial_frequency", "standard_deviation"]
+    {
+        assert!(scores[field].is_f64(), "{field}");
+    }
+    assert_eq!(scores["qabf"], fused["scores"]["qabf"]);
+}
+
+#[test]
+fn sixteen_bits_alpha_and_profile_survive() {
+    let made = Made::new();
+    let size = Size::new(6, 5);
+    let deep = |value: f32| Photo {
+        colour: Planes { channels: 3, size, data: vec![value; 90] },
+        alpha: Some(vec![0.5; 30]),
+        depth: Depth::Sixteen,
+        profile: Some(b"profile".to_vec()),
+    };
+    let (a, b) = (made.write("a.png", &deep(1000.0 / 65535.0)), made.write("b.png", &deep(1003.0 / 65535.0)));
+    let out = made.at("out.tif");
+    json(&["fuse", "alpha", text(&a), text(&b), "--by", "mean", "--out", text(&out)]);
+    let fused = photo(&out);
+    assert_eq!((fused.depth, fused.profile.as_deref()), (Depth::Sixteen, Some(&b"profile"[..])));
+    assert!(fused.alpha.is_some());
+    // A level between those of 8 bits.
+    let level = fused.colour.data[0] * 65535.0;
+    assert!((1000.0..=1003.0).contains(&level), "{level}");
+}
+
+#[test]
+fn every_verb_makes_its_picture() {
+    let made = Made::new();
+    let sizes = [64, 48];
+    let pictures = [0.4, 0.8, 1.2].map(|gain| made.picture(&format!("{gain}.png"), sizes, 3, gain));
+    let all: Vec<&str> = pictures.iter().map(|p| text(p)).collect();
+    let mask = made.mask("mask.png", sizes, [10, 8, 40, 30]);
+    let grey = made.picture("grey.png", sizes, 1, 1.0);
+    let (two, depth) = ([all[0], all[1]], made.at("depth.png"));
+    let verbs: Vec<Vec<&str>> = vec![
+        [&["alpha", "--by", "median"], &all[..]].concat(),
+        [&["alpha", "--weights", "1,2,1", "--linear"], &all[..]].concat(),
+        [&["alpha", "--mask", text(&mask)], &two[..]].concat(),
+        [&["exposure", "--stretch", "--align"], &all[..]].concat(),
+        [&["exposure", "--extended", "--deghost"], &all[..]].concat(),
+        [&["focus", "--align=translation", "--depth-map", text(&depth)], &all[..]].concat(),
+        [&["multiband"], &two[..]].concat(),
+        [&["multiband", "--mask", text(&mask)], &two[..]].concat(),
+        vec!["clone", all[0], text(&mask), all[2], "--at", "-5,3"],
+        vec!["clone", all[0], text(&mask), all[2], "--gradients", "mixed"],
+        vec!["clone", all[1], text(&mask), "--colour", "1.5,0.8,0.5"],
+        vec!["clone", all[1], text(&mask), "--illumination", "0.2,0.2"],
+        vec!["transform", "--by", "guided", text(&grey), all[0]],
+    ];
+    for verb in verbs {
+        let out = made.at("out.png");
+        let words = [&["fuse"], &verb[..], &["--out", text(&out), "--overwrite"]].concat();
+        let fused = json(&words);
+        assert_eq!((&fused["width"], &fused["height"]), (&64.into(), &48.into()), "{verb:?}");
+        assert_eq!(image(&out).channels, 3, "{verb:?}: colour is never lost");
+    }
+    assert!(depth.exists());
+}
+
+#[test]
+fn pictures_and_masks_that_do_not_fit_are_refused_by_name() {
+    let made = Made::new();
+    let (a, small) = (made.picture("a.png", [40, 30], 3, 1.0), made.picture("small.png", [20, 30], 3, 1.0));
+    let (mask, empty) =
+        (made.mask("mask.png", [40, 30], [4, 4, 9, 9]), made.mask("empty.png", [40, 30], [0; 4]));
+    let full = made.mask("full.png", [40, 30], [0, 0, 40, 30]);
+    let out = made.at("out.png");
+    let to = ["--out", text(&out)];
+    let refuse = |verb: &[&str], status: i32, words: &[&str]| {
+        fails(&[&["fuse"], verb, &to].concat(), status, words);
+        assert!(!out.exists(), "{verb:?}");
+    };
+    refuse(&["alpha", text(&a), text(&small)], 1, &["small.png is 20x30", "--resize"]);
+    refuse(&["alpha", text(&a)], 1, &["2 pictures are needed"]);
+    refuse(&["alpha", text(&a), text(&a), "--weights", "1"], 2, &["--weights"]);
+    refuse(&["exposure", text(&a), text(&a), "--contrast", "-1"], 2, &[]);
+    refuse(&["exposure", text(&a), text(&a), "--max-memory", "0"], 1, &["--max-memory"]);
+    refuse(&["clone", text(&a), text(&empty), text(&a)], 1, &["mask is empty"]);
+    refuse(&["clone", text(&a), text(&full), text(&a)], 1, &["whole target"]);
+    refuse(&["clone", text(&a), text(&mask), text(&a), "--at", "900,0"], 1, &["900,0", "--at"]);
+    refuse(&["clone", text(&small), text(&mask), text(&a)], 1, &["mask is 40x30"]);
+    refuse(&["clone", text(&a), text(&mask)], 2, &["SOURCE MASK TARGET"]);
+    refuse(&["focus", text(&a), "no-such.png"], 1, &["no-such.png"]);
+    let damaged = made.at("damaged.png");
+    std::fs::write(&damaged, &std::fs::read(&a).unwrap()[..200]).unwrap();
+    refuse(&["transform", text(&a), text(&damaged)], 1, &["damaged.png"]);
+    fails(&["fuse", "alpha", text(&a), text(&a), "--out", "x.gif"], 2, &[".png"]);
+    // Brought to one size they are fused.
+    let done = run(&[&["fuse", "alpha", text(&a), text(&small), "--resize"], &to[..]].concat());
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+}
