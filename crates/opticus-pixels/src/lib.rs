@@ -5,6 +5,7 @@ pub mod codec;
 pub mod draw;
 pub mod geometry;
 pub mod image;
+pub mod inpaint;
 pub mod preprocess;
 pub mod propose;
 pub mod resize;
