@@ -9,6 +9,7 @@
 mod distance;
 mod error;
 mod march;
+mod predict;
 mod relax;
 
 pub use error::InpaintError;
@@ -32,6 +33,8 @@ pub enum Method {
     Harmonic,
     /// The surface of least bending (the biharmonic equation) through the known pixels.
     Biharmonic,
+    /// Linear prediction learnt around each pixel, from the biharmonic surface.
+    Predictive,
 }
 
 impl Method {
@@ -79,6 +82,10 @@ pub fn inpaint(planes: &Planes, mask: &[bool], options: &Options) -> Result<Plan
         }
         Method::Harmonic => relax::fill(&mut field, mask, relax::Order::Harmonic),
         Method::Biharmonic => relax::fill(&mut field, mask, relax::Order::Biharmonic),
+        Method::Predictive => {
+            relax::fill(&mut field, mask, relax::Order::Biharmonic);
+            predict::refine(&mut field, mask, std::env::var("PASSES").map_or(1, |v| v.parse().unwrap_or(1)));
+        }
     }
     let area = mask.len();
     let planes = restored.data.chunks_exact_mut(area).zip(&field.planes).zip(&field.ranges);
