@@ -131,3 +131,33 @@ fn figures_of_each_method() {
         println!();
     }
 }
+
+#[test]
+#[ignore = "writes pictures to OPTICUS_INPAINT_OUT"]
+fn objects_are_removed() {
+    let Some(folder) = std::env::var_os("OPTICUS_INPAINT_OUT").map(PathBuf::from) else { return };
+    // A boat, a cap, a door's knob, a window.
+    for (name, [x0, y0, x1, y1]) in [
+        ("6", [110, 40, 560, 410]),
+        ("3", [420, 220, 515, 340]),
+        ("2", [215, 185, 320, 290]),
+        ("7", [330, 140, 430, 310]),
+        ("1", [430, 265, 530, 365]),
+    ] {
+        for (_, truth) in photographs().into_iter().filter(|(n, _)| n == name) {
+            let width = truth.size.width as usize;
+            let inside = |i: usize| (x0..x1).contains(&(i % width)) && (y0..y1).contains(&(i / width));
+            let mask: Vec<bool> = (0..truth.size.area() as usize).map(inside).collect();
+            let start = Instant::now();
+            let method = Method::Exemplar(Default::default());
+            let restored = inpaint(&planes(&truth), &mask, &Options { method }).unwrap();
+            println!(
+                "{name}: {} lost, {:.0} ms",
+                mask.iter().filter(|m| **m).count(),
+                start.elapsed().as_secs_f64() * 1e3
+            );
+            std::fs::write(folder.join(format!("object-{name}.png")), encode_png(&bytes(&restored)).unwrap())
+                .unwrap();
+        }
+    }
+}

@@ -8,11 +8,14 @@
 
 mod distance;
 mod error;
+mod exemplar;
 mod march;
 mod predict;
+mod pyramid;
 mod relax;
 
 pub use error::InpaintError;
+pub use exemplar::Exemplar;
 
 use rayon::prelude::*;
 
@@ -36,6 +39,9 @@ pub enum Method {
     /// Linear prediction from the known pixels within 4, learnt around each lost pixel, after the biharmonic surface:
     /// the best for thin damage. What lies deeper is left as the biharmonic surface.
     Predictive,
+    /// Patches from elsewhere in the picture, chosen from coarse to fine so that every part of the hole looks like some
+    /// part of the picture: for objects and texture.
+    Exemplar(Exemplar),
 }
 
 impl Method {
@@ -87,6 +93,7 @@ pub fn inpaint(planes: &Planes, mask: &[bool], options: &Options) -> Result<Plan
             relax::fill(&mut field, mask, relax::Order::Biharmonic);
             predict::refine(&mut field, mask);
         }
+        Method::Exemplar(settings) => exemplar::fill(&mut field, mask, &settings)?,
     }
     let area = mask.len();
     let planes = restored.data.chunks_exact_mut(area).zip(&field.planes).zip(&field.ranges);

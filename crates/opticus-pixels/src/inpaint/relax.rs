@@ -8,7 +8,7 @@
 use rayon::prelude::*;
 
 use super::Field;
-use crate::geometry::Size;
+use super::pyramid::{Level, levels};
 
 /// What is least in the surface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,75 +21,9 @@ pub(super) enum Order {
 
 /// Fills what the mask marks.
 pub(super) fn fill(field: &mut Field, mask: &[bool], order: Order) {
-    let levels = Levels::new(field.size, mask);
-    let systems: Vec<System> = levels.0.iter().map(|level| System::new(level, order)).collect();
-    field.planes.par_iter_mut().for_each(|plane| solve(plane, &levels.0, &systems));
-}
-
-/// The mask at full, half, quarter resolution and so on, while anything is lost.
-struct Levels(Vec<Level>);
-
-struct Level {
-    size: Size,
-    mask: Vec<bool>,
-}
-
-impl Levels {
-    fn new(size: Size, mask: &[bool]) -> Self {
-        let mut levels = vec![Level { size, mask: mask.to_vec() }];
-        while let Some(last) = levels.last()
-            && last.mask.contains(&true)
-        {
-            let half = last.halved();
-            levels.push(half);
-        }
-        Self(levels)
-    }
-}
-
-impl Level {
-    /// Half the resolution: lost is what has no known pixel.
-    fn halved(&self) -> Self {
-        let size = Size::new(self.size.width.div_ceil(2), self.size.height.div_ceil(2));
-        let mut mask = vec![true; size.area() as usize];
-        for (i, lost) in self.mask.iter().enumerate() {
-            mask[self.parent(i, size)] &= *lost;
-        }
-        Self { size, mask }
-    }
-
-    /// The pixel at half the resolution in which a pixel lies.
-    fn parent(&self, i: usize, half: Size) -> usize {
-        let width = self.size.width as usize;
-        (i / width / 2) * half.width as usize + i % width / 2
-    }
-
-    /// The mean of the known pixels under each of half the resolution.
-    fn shrink(&self, plane: &[f32], half: &Self) -> Vec<f32> {
-        let mut sums = vec![(0.0f32, 0.0f32); half.mask.len()];
-        for (i, value) in plane.iter().enumerate().filter(|(i, _)| !self.mask[*i]) {
-            let (sum, count) = &mut sums[self.parent(i, half.size)];
-            (*sum, *count) = (*sum + value, *count + 1.0);
-        }
-        sums.into_iter().map(|(sum, count)| if count > 0.0 { sum / count } else { 0.0 }).collect()
-    }
-
-    /// What is lost here, linearly between the pixels of half the resolution.
-    fn enlarge(&self, plane: &mut [f32], coarse: &[f32], half: Size) {
-        let width = self.size.width as usize;
-        let (w, h) = (half.width as usize, half.height as usize);
-        // The nearer and the farther pixel along one side, with weights 3/4 and 1/4.
-        let along = |x: usize, have: usize| {
-            let near = x / 2;
-            let far = if x.is_multiple_of(2) { near.saturating_sub(1) } else { (near + 1).min(have - 1) };
-            (near, far)
-        };
-        for (i, value) in plane.iter_mut().enumerate().filter(|(i, _)| self.mask[*i]) {
-            let ((x, xx), (y, yy)) = (along(i % width, w), along(i / width, h));
-            let row = |y: usize| 0.75 * coarse[y * w + x] + 0.25 * coarse[y * w + xx];
-            *value = 0.75 * row(y) + 0.25 * row(yy);
-        }
-    }
+    let levels = levels(field.size, mask);
+    let systems: Vec<System> = levels.iter().map(|level| System::new(level, order)).collect();
+    field.planes.par_iter_mut().for_each(|plane| solve(plane, &levels, &systems));
 }
 
 fn solve(plane: &mut [f32], levels: &[Level], systems: &[System]) {
