@@ -2,6 +2,7 @@
 
 pub mod adjust;
 pub mod codec;
+pub mod collage;
 pub mod draw;
 pub mod geometry;
 pub mod image;
