@@ -111,7 +111,7 @@ pub fn solve(tiles: &[Image8], columns: u32, rows: u32) -> Result<Vec<usize>, Co
     for (first, second, direction) in costs.ranked() {
         forest.join(first, second, direction);
     }
-    Ok(forest.fill(&costs))
+    Ok(costs.turned(forest.fill(&costs), columns as usize, rows as usize))
 }
 
 /// Which neighbour: the second is to the right of the first, or below it.
@@ -144,9 +144,32 @@ impl Costs {
                     };
                 }
             });
-            relative(&costs, count)
+            let ease = edges.first().map_or(1.0, |[edge, _]| EASE * edge.colours.len() as f32);
+            relative(&costs, count, ease)
         });
         Self { count, relative }
+    }
+
+    /// The order with columns and rows turned so that the worst seams, those between the last and the first included,
+    /// come to lie at the rim: pictures with a frame are else joined at its two sides.
+    fn turned(&self, order: Vec<usize>, columns: usize, rows: usize) -> Vec<usize> {
+        let seam = |direction: usize, pairs: &mut dyn Iterator<Item = [usize; 2]>| -> f32 {
+            let cost =
+                |[a, b]: [usize; 2]| self.relative[direction][order[a] * self.count + order[b]].min(1.0);
+            pairs.map(cost).sum()
+        };
+        // The seam before each column, and before each row; the rim as it is wins a tie.
+        let worst = |costs: Vec<f32>| {
+            (0..costs.len()).max_by(|a, b| costs[*a].total_cmp(&costs[*b]).then(b.cmp(a))).unwrap_or(0)
+        };
+        let before = |k: usize, count: usize| (k + count - 1) % count;
+        let across = (0..columns)
+            .map(|x| seam(0, &mut (0..rows).map(|y| [y * columns + before(x, columns), y * columns + x])));
+        let down = (0..rows)
+            .map(|y| seam(1, &mut (0..columns).map(|x| [before(y, rows) * columns + x, y * columns + x])));
+        let (left, top) = (worst(across.collect()), worst(down.collect()));
+        let place = |i: usize| (i / columns + top) % rows * columns + (i % columns + left) % columns;
+        (0..order.len()).map(|i| order[place(i)]).collect()
     }
 
     /// All pairs and directions, best first.
@@ -160,8 +183,12 @@ impl Costs {
     }
 }
 
-/// Each cost over the second least of its row or column, whichever is less.
-fn relative(costs: &[f32], count: usize) -> Vec<f32> {
+/// Added to costs before they are compared, for each pixel of an edge: flat edges, as those of a frame, continue each
+/// other perfectly without belonging together, so that nothing below this tells a pair from another.
+const EASE: f32 = 1.0;
+
+/// Each cost over the second least of its row or column, whichever is less, all with `ease` added.
+fn relative(costs: &[f32], count: usize, ease: f32) -> Vec<f32> {
     let second = |values: &mut dyn Iterator<Item = f32>| {
         let (mut least, mut next) = (f32::INFINITY, f32::INFINITY);
         for value in values {
@@ -171,13 +198,17 @@ fn relative(costs: &[f32], count: usize) -> Vec<f32> {
                 next = next.min(value);
             }
         }
-        if next.is_finite() { next + 1e-6 } else { 1.0 }
+        if next.is_finite() { next + ease } else { 1.0 }
     };
     let rows: Vec<f32> =
         (0..count).map(|r| second(&mut costs[r * count..][..count].iter().copied())).collect();
     let columns: Vec<f32> =
         (0..count).map(|c| second(&mut costs.iter().skip(c).step_by(count).copied())).collect();
-    costs.iter().enumerate().map(|(i, cost)| cost / rows[i / count].min(columns[i % count])).collect()
+    costs
+        .iter()
+        .enumerate()
+        .map(|(i, cost)| (cost + ease) / rows[i / count].min(columns[i % count]))
+        .collect()
 }
 
 /// The pixels along one side of a tile, and what the steps towards it are like.
