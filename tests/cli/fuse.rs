@@ -141,6 +141,58 @@ fn every_verb_makes_its_picture() {
 }
 
 #[test]
+fn restored_and_collected_pictures_are_written() {
+    let made = Made::new();
+    let picture = made.picture("a.png", [64, 48], 3, 1.0);
+    let mask = made.mask("mask.png", [64, 48], [20, 10, 22, 40]);
+    let out = made.at("out.png");
+    let to = ["--out", text(&out), "--overwrite"];
+    let clean = image(&picture);
+    for method in ["predictive", "march", "harmonic", "biharmonic", "exemplar"] {
+        let inpaint = ["fuse", "inpaint", text(&picture), text(&mask), "--method", method];
+        json(&[&inpaint[..], &to].concat());
+        let restored = image(&out);
+        let inside = |i: usize| (20..22).contains(&(i / 3 % 64)) && (10..40).contains(&(i / 192));
+        // What is outside of the mask stays to the bit; inside it comes close to what was there.
+        for (i, (a, b)) in restored.data.iter().zip(&clean.data).enumerate() {
+            assert!(if inside(i) { a.abs_diff(*b) < 90 } else { a == b }, "{method} at {i}: {a} {b}");
+        }
+    }
+    let other = made.mask("other.png", [32, 48], [4, 4, 9, 9]);
+    fails(&[&["fuse", "inpaint", text(&picture), text(&other)], &to[..]].concat(), 1, &["mask is 32x48"]);
+
+    let collage = |more: &[&str]| json(&[&["fuse", "collage"], more, &to[..]].concat());
+    let p = text(&picture);
+    let grid = collage(&[
+        p,
+        p,
+        p,
+        "--layout",
+        "grid",
+        "--columns",
+        "2",
+        "--height",
+        "32",
+        "--gap",
+        "4",
+        "--margin",
+        "2",
+    ]);
+    assert_eq!((&grid["width"], &grid["height"]), (&72.into(), &72.into()));
+    assert_eq!(collage(&[p, p, "--width", "300"])["width"], 300);
+    let mosaic = ["--layout", "mosaic", "--columns", "8", "--height", "8"];
+    assert_eq!(collage(&[&[p, "--target", p], &mosaic[..]].concat())["width"], 64);
+    fails(&[&["fuse", "collage", p], &mosaic[..], &to].concat(), 2, &["--target"]);
+    let puzzle = ["--columns", "4", "--rows", "3", "--layout"];
+    collage(&[&[p, "--seed", "5"], &puzzle[..], &["puzzle"]].concat());
+    let shuffled = made.at("shuffled.png");
+    std::fs::rename(&out, &shuffled).unwrap();
+    assert_ne!(image(&shuffled).data, clean.data);
+    collage(&[&[text(&shuffled)], &puzzle[..], &["solve"]].concat());
+    assert_eq!(image(&out).data, clean.data);
+}
+
+#[test]
 fn pictures_and_masks_that_do_not_fit_are_refused_by_name() {
     let made = Made::new();
     let (a, small) = (made.picture("a.png", [40, 30], 3, 1.0), made.picture("small.png", [20, 30], 3, 1.0));

@@ -2,8 +2,10 @@
 
 mod alpha;
 mod clone;
+mod collage;
 mod exposure;
 mod focus;
+mod inpaint;
 mod multiband;
 mod result;
 mod score;
@@ -30,6 +32,10 @@ pub enum Verb {
     Focus(focus::FocusArgs),
     /// A cut-out into a scene, without a visible seam; also the colour or the light of a region changed.
     Clone(clone::CloneArgs),
+    /// Scratches, dates and objects under a mask replaced by what the rest of the picture suggests.
+    Inpaint(inpaint::InpaintArgs),
+    /// Many pictures on one sheet: rows, a grid, a mosaic that shows another picture, a puzzle.
+    Collage(collage::CollageArgs),
     /// Pictures that show different things of one scene, such as infrared and visible: their strongest details.
     Transform(transform::TransformArgs),
     /// Measure a fused picture, against its sources or a reference.
@@ -44,6 +50,8 @@ pub fn run(verb: Verb, global: &Global) -> Result<()> {
         Verb::Exposure(args) => exposure::run(&args, global),
         Verb::Focus(args) => focus::run(&args, global),
         Verb::Clone(args) => clone::run(&args, global),
+        Verb::Inpaint(args) => inpaint::run(&args, global),
+        Verb::Collage(args) => collage::run(&args, global),
         Verb::Transform(args) => transform::run(&args, global),
         Verb::Score(args) => score::run(&args, global),
     }
