@@ -150,7 +150,7 @@ proptest! {
     }
 }
 
-/// A hole in a slope: plates continue it, and so do marching's gradients nearly.
+/// A hole in a slope: plates continue it; the others come near.
 #[test]
 fn a_slope_is_continued() {
     let size = Size::new(40, 30);
