@@ -4,8 +4,7 @@
 //! neighbourhood. The model's covariance is that of the neighbourhoods around which look most like this one, shrunk
 //! towards a smooth isotropic covariance: a locally learnt interpolator as in Li and Orchard, "New edge-directed
 //! interpolation" (IEEE TIP 10, 2001), with examples weighted by their likeness as in Buades, Coll and Morel, "A
-//! non-local algorithm for image denoising" (CVPR 2005). What lies deeper than the neighbourhood's radius keeps the
-//! value it comes with.
+//! non-local algorithm for image denoising" (CVPR 2005). What lies deep in a hole keeps the value it comes with.
 
 use rayon::prelude::*;
 
@@ -28,6 +27,10 @@ const PRIOR: f64 = 1.5;
 const RANGE: f32 = 8.0;
 /// Part of the isotropic variance that neighbours do not share.
 const NUGGET: f64 = 0.01;
+/// Pixels from a lost pixel to the middle of its support up to which predictions are believed wholly, and from which
+/// they are not believed.
+const NEAREST: f32 = 1.5;
+const FARTHEST: f32 = 3.0;
 /// Colours at once: red, green, blue and nothing.
 const LANES: usize = 4;
 
@@ -107,7 +110,8 @@ impl Padded {
         let known = self.around.iter().filter(|(step, _)| self.known[at.wrapping_add_signed(*step)]);
         steps.extend(known.take(SUPPORT).copied());
         let n = steps.len();
-        if n < 4 {
+        let trust = trust(steps);
+        if n < 4 || trust <= 0.0 {
             return self.colours[at];
         }
         here.clear();
@@ -149,7 +153,8 @@ impl Padded {
                 out[c] += *weight as f32 * (value[c] - mean[c]);
             }
         }
-        out
+        let before = self.colours[at];
+        std::array::from_fn(|c| before[c] + trust * (out[c] - before[c]))
     }
 
     /// The examples most like the neighbourhood, with their weights.
@@ -237,6 +242,14 @@ impl Padded {
         }
         (mean, length)
     }
+}
+
+/// How far a prediction is believed: wholly amid the support, not at all where all of it lies to one side, in the depth
+/// of a hole, where predictions fall back to the support's mean and the surface carries slopes on.
+fn trust(steps: &[(isize, [f32; 2])]) -> f32 {
+    let sum = steps.iter().fold([0.0f32; 2], |sum, (_, [x, y])| [sum[0] + x, sum[1] + y]);
+    let offset = (sum[0].powi(2) + sum[1].powi(2)).sqrt() / steps.len().max(1) as f32;
+    ((FARTHEST - offset) / (FARTHEST - NEAREST)).clamp(0.0, 1.0)
 }
 
 /// Sum of products, in eight sums so that vector instructions apply.

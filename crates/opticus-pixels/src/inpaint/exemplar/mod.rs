@@ -33,10 +33,13 @@ impl Default for Exemplar {
     }
 }
 
-/// How much more the rim of a hole is trusted than one pixel further in (Wexler et al., section 3.2).
-const TRUST: f32 = 1.3;
+/// How much more the rim of a hole is trusted than one pixel further in (Wexler et al., section 3.2, who take 1.3; this
+/// much keeps horizons together across holes of a hundred pixels).
+const TRUST: f32 = 1.6;
 /// Passes of the search in each round.
 const PASSES: usize = 3;
+/// And at the coarsest resolution, where matches begin at random.
+const COARSE_PASSES: usize = 12;
 
 /// Fills what the mask marks.
 pub(super) fn fill(field: &mut Field, mask: &[bool], settings: &Exemplar) -> Result<(), InpaintError> {
@@ -84,9 +87,10 @@ pub(super) fn fill(field: &mut Field, mask: &[bool], settings: &Exemplar) -> Res
         };
         // Coarse pictures decide what goes where and cost next to nothing; fine ones only sharpen.
         let rounds = if below.is_none() { rounds } else { (rounds / 2).min(2 + 2 * pictures.len()).max(1) };
+        let passes = if below.is_none() { COARSE_PASSES } else { PASSES };
         for _ in 0..rounds {
             matches.measure(&picture);
-            for pass in 0..PASSES {
+            for pass in 0..passes {
                 matches.search(&picture, &mut round, pass);
             }
             let change = vote(&mut picture, &matches, false);
