@@ -1,7 +1,6 @@
 //! Gaussian and Laplacian pyramids (Burt and Adelson 1983) of planes.
 //!
-//! The filter is (1 4 6 4 1) / 16 along both sides. Borders are as in Mertens' published code: mirrored with the edge
-//! pixel repeated on the way down, the edge pixel repeated on the way up.
+//! The filter is (1 4 6 4 1) / 16 along both sides.
 
 use pulp::Arch;
 use rayon::prelude::*;
@@ -22,15 +21,41 @@ pub fn levels(size: Size) -> usize {
     (size.width.min(size.height).max(2).ilog2() as usize).max(1)
 }
 
-/// The place that stands for one beyond the border, mirrored so that the edge pixel is there twice.
-fn mirrored(at: isize, length: usize) -> usize {
-    let length = length as isize;
-    let at = if at < 0 { -at - 1 } else { at };
-    (if at >= length { 2 * length - 1 - at } else { at }).clamp(0, length - 1) as usize
+/// What stands for the pixels beyond the border.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Border {
+    /// As in Mertens' published code: mirrored with the edge pixel repeated on the way down, the edge pixel repeated on
+    /// the way up.
+    #[default]
+    Repeated,
+    /// As in OpenCV's `pyrDown` and `pyrUp`: mirrored at the edge pixel; on the way up the last pixel is repeated.
+    Mirrored,
+}
+
+impl Border {
+    /// The place that stands for one at most two beyond the border, on the way down.
+    fn inside(self, at: isize, length: usize) -> usize {
+        let last = length as isize - 1;
+        let at = match self {
+            Self::Repeated if at < 0 => -at - 1,
+            Self::Repeated if at > last => 2 * last + 1 - at,
+            Self::Mirrored if at > last => 2 * last - at,
+            _ => at.abs(),
+        };
+        at.clamp(0, last) as usize
+    }
+
+    /// The place that stands for the one before the first, on the way up.
+    fn before_first(self, length: usize) -> usize {
+        match self {
+            Self::Repeated => 0,
+            Self::Mirrored => 1.min(length - 1),
+        }
+    }
 }
 
 /// One plane of half the size.
-pub fn down(plane: &[f32], size: Size) -> Vec<f32> {
+pub fn down(plane: &[f32], size: Size, border: Border) -> Vec<f32> {
     let [width, height] = [size.width as usize, size.height as usize];
     let to = half(size);
     let [w, h] = [to.width as usize, to.height as usize];
@@ -41,12 +66,12 @@ pub fn down(plane: &[f32], size: Size) -> Vec<f32> {
         let mut wide = vec![0.0f32; width + 5];
         for (i, out) in out.chunks_exact_mut(w).enumerate() {
             let y = 2 * (part * ROWS + i) as isize;
-            let rows = [-2, -1, 0, 1, 2].map(|d| &plane[mirrored(y + d, height) * width..][..width]);
+            let rows = [-2, -1, 0, 1, 2].map(|d| &plane[border.inside(y + d, height) * width..][..width]);
             arch.dispatch(|| vertical(rows, &mut wide[2..2 + width]));
-            wide[1] = wide[2];
-            wide[0] = wide[mirrored(-2, width) + 2];
+            wide[1] = wide[2 + border.inside(-1, width)];
+            wide[0] = wide[2 + border.inside(-2, width)];
             for beyond in 0..3 {
-                wide[2 + width + beyond] = wide[2 + mirrored((width + beyond) as isize, width)];
+                wide[2 + width + beyond] = wide[2 + border.inside((width + beyond) as isize, width)];
             }
             arch.dispatch(|| horizontal(&wide, out));
         }
@@ -72,7 +97,7 @@ fn horizontal(wide: &[f32], out: &mut [f32]) {
 }
 
 /// Adds to `fine` the plane `coarse` of half its size, brought to its size and multiplied by `sign`.
-pub fn add_up(fine: &mut [f32], size: Size, coarse: &[f32], sign: f32) {
+pub fn add_up(fine: &mut [f32], size: Size, coarse: &[f32], sign: f32, border: Border) {
     let width = size.width as usize;
     let from = half(size);
     let [w, h] = [from.width as usize, from.height as usize];
@@ -82,12 +107,13 @@ pub fn add_up(fine: &mut [f32], size: Size, coarse: &[f32], sign: f32) {
         for (i, fine) in fine.chunks_exact_mut(width).enumerate() {
             let y = part * ROWS + i;
             let row = |y: usize| &coarse[y.min(h - 1) * w..][..w];
-            let (above, here, below) = (row((y / 2).saturating_sub(1)), row(y / 2), row(y / 2 + 1));
+            let before = if y < 2 { border.before_first(h) } else { y / 2 - 1 };
+            let (above, here, below) = (row(before), row(y / 2), row(y / 2 + 1));
             arch.dispatch(|| {
                 let inside = &mut wide[1..=w];
                 if y.is_multiple_of(2) { even(above, here, below, inside) } else { odd(here, below, inside) }
             });
-            wide[0] = wide[1];
+            wide[0] = wide[1 + border.before_first(w)];
             wide[w + 1] = wide[w];
             arch.dispatch(|| spread(&wide, fine, sign));
         }
@@ -126,11 +152,13 @@ fn spread(wide: &[f32], fine: &mut [f32], sign: f32) {
 pub struct Pyramid {
     /// The levels; all have the same channels.
     pub levels: Vec<Planes>,
+    /// What stands beyond their borders.
+    pub border: Border,
 }
 
 impl Pyramid {
     /// `count` levels, each smoothed and halved from the one before; the first is the picture.
-    pub fn gaussian(picture: Planes, count: usize) -> Self {
+    pub fn gaussian(picture: Planes, count: usize, border: Border) -> Self {
         let mut levels = vec![picture];
         while levels.len() < count.max(1) {
             let Some(last) = levels.last() else { break };
@@ -139,19 +167,20 @@ impl Pyramid {
             }
             let (channels, size) = (last.channels, half(last.size));
             let area = last.size.area() as usize;
-            let data = last.data.chunks_exact(area).flat_map(|plane| down(plane, last.size)).collect();
+            let data =
+                last.data.chunks_exact(area).flat_map(|plane| down(plane, last.size, border)).collect();
             levels.push(Planes { channels, size, data });
         }
-        Self { levels }
+        Self { levels, border }
     }
 
     /// `count` levels: what each finer one has more than the coarser, and the coarsest itself.
-    pub fn laplacian(picture: Planes, count: usize) -> Self {
-        let mut pyramid = Self::gaussian(picture, count);
+    pub fn laplacian(picture: Planes, count: usize, border: Border) -> Self {
+        let mut pyramid = Self::gaussian(picture, count, border);
         let mut rest = &mut pyramid.levels[..];
         while let [fine, tail @ ..] = rest {
             if let Some(coarse) = tail.first() {
-                add(fine, coarse, -1.0);
+                add(fine, coarse, -1.0, border);
             }
             rest = tail;
         }
@@ -162,17 +191,20 @@ impl Pyramid {
     pub fn collapse(mut self) -> Planes {
         while self.levels.len() > 1 {
             if let (Some(coarse), Some(fine)) = (self.levels.pop(), self.levels.last_mut()) {
-                add(fine, &coarse, 1.0);
+                add(fine, &coarse, 1.0, self.border);
             }
         }
         self.levels.pop().unwrap_or(Planes { channels: 0, size: Size::new(0, 0), data: Vec::new() })
     }
 }
 
-fn add(fine: &mut Planes, coarse: &Planes, sign: f32) {
+fn add(fine: &mut Planes, coarse: &Planes, sign: f32, border: Border) {
     let (size, area) = (fine.size, fine.size.area() as usize);
     let planes = coarse.data.chunks_exact(coarse.size.area() as usize);
-    fine.data.chunks_exact_mut(area).zip(planes).for_each(|(fine, coarse)| add_up(fine, size, coarse, sign));
+    fine.data
+        .chunks_exact_mut(area)
+        .zip(planes)
+        .for_each(|(fine, coarse)| add_up(fine, size, coarse, sign, border));
 }
 
 #[cfg(test)]
@@ -187,7 +219,7 @@ mod tests {
     }
 
     /// The definition: mirrored borders, both filters in f64.
-    fn defined(plane: &[f32], size: Size) -> Vec<f64> {
+    fn defined(plane: &[f32], size: Size, border: Border) -> Vec<f64> {
         let [w, h] = [size.width as isize, size.height as isize];
         let to = half(size);
         let taps = [1.0, 4.0, 6.0, 4.0, 1.0];
@@ -197,8 +229,8 @@ mod tests {
                 let mut sum = 0.0;
                 for (j, b) in taps.iter().enumerate() {
                     for (i, a) in taps.iter().enumerate() {
-                        let row = mirrored(2 * y + j as isize - 2, h as usize);
-                        let col = mirrored(2 * x + i as isize - 2, w as usize);
+                        let row = border.inside(2 * y + j as isize - 2, h as usize);
+                        let col = border.inside(2 * x + i as isize - 2, w as usize);
                         sum += a * b * f64::from(plane[row * w as usize + col]) / 256.0;
                     }
                 }
@@ -212,7 +244,8 @@ mod tests {
         #[test]
         fn a_collapsed_pyramid_is_the_picture(width in 1u32..40, height in 1u32..40, count in 1usize..7) {
             let picture = made(width, height, 2);
-            let again = Pyramid::laplacian(picture.clone(), count).collapse();
+            let border = if count % 2 == 0 { Border::Repeated } else { Border::Mirrored };
+            let again = Pyramid::laplacian(picture.clone(), count, border).collapse();
             prop_assert_eq!(again.size, picture.size);
             for (a, b) in again.data.iter().zip(&picture.data) {
                 prop_assert!((a - b).abs() < 1e-5);
@@ -222,18 +255,23 @@ mod tests {
         #[test]
         fn the_way_down_is_the_definition(width in 1u32..30, height in 1u32..70) {
             let picture = made(width, height, 1);
-            for (a, b) in down(&picture.data, picture.size).iter().zip(defined(&picture.data, picture.size)) {
-                prop_assert!((f64::from(*a) - b).abs() < 1e-6);
+            for border in [Border::Repeated, Border::Mirrored] {
+                let got = down(&picture.data, picture.size, border);
+                for (a, b) in got.iter().zip(defined(&picture.data, picture.size, border)) {
+                    prop_assert!((f64::from(*a) - b).abs() < 1e-6);
+                }
             }
         }
 
         #[test]
         fn a_flat_plane_stays_flat_up_and_down(width in 1u32..30, height in 1u32..30, value in 0.0f32..1.0) {
             let size = Size::new(width, height);
-            let coarse = down(&vec![value; size.area() as usize], size);
+            for border in [Border::Repeated, Border::Mirrored] {
+            let coarse = down(&vec![value; size.area() as usize], size, border);
             let mut fine = vec![0.0; size.area() as usize];
-            add_up(&mut fine, size, &coarse, 1.0);
+            add_up(&mut fine, size, &coarse, 1.0, border);
             prop_assert!(coarse.iter().chain(&fine).all(|v| (v - value).abs() < 1e-6));
+            }
         }
     }
 }

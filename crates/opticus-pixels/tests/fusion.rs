@@ -172,3 +172,28 @@ fn half_blurred(picture: &Planes, left: bool) -> Planes {
     }
     out
 }
+
+/// OpenCV's `MergeMertens` with the same weights, at every 16th pixel.
+#[test]
+fn exposure_fusion_is_opencvs() {
+    let Some(folder) = data("exposure_house/house") else { return };
+    let golden: serde_json::Value = serde_json::from_str(include_str!("golden/fusion.json")).unwrap();
+    let stack = pictures(&folder, &["A.jpg", "B.jpg", "C.jpg", "D.jpg"]);
+    let stack: Vec<&Planes> = stack.iter().collect();
+    let fused = fuse_exposures(&stack, &Exposure::like_opencv(stack[0].size)).unwrap().0;
+    let [w, h] = [fused.size.width as usize, fused.size.height as usize];
+    let places = (0..3).flat_map(|c| {
+        (0..h).step_by(16).flat_map(move |y| (0..w).step_by(16).map(move |x| (c * h + y) * w + x))
+    });
+    let wanted = golden["house"].as_array().unwrap();
+    let (mut sum, mut count) = (0.0, 0usize);
+    for (at, wanted) in places.zip(wanted) {
+        let level = f64::from((fused.data[at].clamp(0.0, 1.0) * 255.0).round());
+        sum += (level - wanted.as_f64().unwrap()).powi(2);
+        count += 1;
+    }
+    assert_eq!(count, wanted.len());
+    let reached = 10.0 * (255.0f64.powi(2) / (sum / count as f64)).log10();
+    println!("house: {reached:.2} dB");
+    assert!(reached >= 40.0, "{reached:.2} dB");
+}

@@ -28,6 +28,9 @@ pub struct ExposureArgs {
     /// Levels of the pyramid; by default down to a pixel or two.
     #[arg(long, value_name = "N")]
     pub levels: Option<usize>,
+    /// Levels and borders as OpenCV's MergeMertens has them, instead of Mertens' own.
+    #[arg(long, conflicts_with = "levels")]
+    pub opencv: bool,
     /// The extended variant (Hessel and Morel 2020), against halos and washed-out ranges.
     #[arg(long)]
     pub extended: bool,
@@ -47,6 +50,10 @@ pub fn run(args: &ExposureArgs, global: &Global) -> Result<()> {
     }
     let stack = args.stack.read(2)?;
     let reference = args.stack.reference_of(stack.photos.len());
+    let usual = match args.opencv {
+        true => Exposure::like_opencv(stack.photos[0].size()),
+        false => Exposure { levels: args.levels, ..Exposure::default() },
+    };
     let options = Exposure {
         weights: Weights {
             contrast: args.contrast,
@@ -54,7 +61,8 @@ pub fn run(args: &ExposureArgs, global: &Global) -> Result<()> {
             exposedness: args.exposedness,
             ..Weights::default()
         },
-        levels: args.levels,
+        levels: usual.levels,
+        border: usual.border,
         extended: args.extended.then(Extended::default),
         deghost: args.deghost.then(|| Deghost { reference: Some(reference), ..Deghost::default() }),
     };

@@ -9,7 +9,7 @@ use super::{AlignError, Motion, MotionModel};
 use crate::blend::luma;
 use crate::geometry::Size;
 use crate::preprocess::Planes;
-use crate::pyramid::{Pyramid, half};
+use crate::pyramid::{Border, Pyramid, half};
 
 /// How to align.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -56,7 +56,7 @@ pub fn align(reference: &Planes, picture: &Planes, options: &Alignment) -> Resul
             at = half(at);
             levels += 1;
         }
-        Pyramid::gaussian(Planes { channels: 1, size, data: luma(picture) }, levels).levels
+        Pyramid::gaussian(Planes { channels: 1, size, data: luma(picture) }, levels, Border::Repeated).levels
     };
     let (template, moving) = (scales(reference), scales(picture));
     // The simplest first: at the coarse scales only the shift is certain.

@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use super::{BlendError, alike, flat, luma};
 use crate::geometry::Size;
 use crate::preprocess::Planes;
-use crate::pyramid::{self, Pyramid};
+use crate::pyramid::{self, Border, Pyramid};
 
 /// How a pixel's weight is made: each measure to its power (section 3.1 of Mertens et al.).
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -23,6 +23,13 @@ pub struct Weights {
     pub exposedness: f64,
     /// The Gaussian's standard deviation.
     pub sigma: f64,
+}
+
+impl Exposure {
+    /// Levels and borders as OpenCV's `MergeMertens` has them for pictures of this size.
+    pub fn like_opencv(size: Size) -> Self {
+        Self { levels: Some(pyramid::levels(size) + 1), border: Border::Mirrored, ..Self::default() }
+    }
 }
 
 impl Default for Weights {
@@ -69,6 +76,9 @@ pub struct Exposure {
     pub weights: Weights,
     /// Levels of the pyramid; ⌊log₂ of the shorter side⌋ when left out.
     pub levels: Option<usize>,
+    /// What stands beyond the borders of its levels. The coarsest have few pixels, so that borders and number of levels show in
+    /// the whole picture.
+    pub border: Border,
     /// The extension.
     pub extended: Option<Extended>,
     /// Against moved objects.
@@ -105,9 +115,11 @@ pub fn fuse_exposures(pictures: &[&Planes], options: &Exposure) -> Result<(Plane
     let count = options.levels.unwrap_or_else(|| pyramid::levels(size));
     let mut fused: Option<Pyramid> = None;
     for (view, weights) in views.iter().zip(&weights) {
-        let details = Pyramid::laplacian(view.of(pictures[view.picture]), count);
-        let shares = Pyramid::gaussian(Planes { channels: 1, size, data: weights.clone() }, count);
+        let details = Pyramid::laplacian(view.of(pictures[view.picture]), count, options.border);
+        let shares =
+            Pyramid::gaussian(Planes { channels: 1, size, data: weights.clone() }, count, options.border);
         let fused = fused.get_or_insert_with(|| Pyramid {
+            border: options.border,
             levels: details.levels.iter().map(|level| flat(level.channels, level.size, 0.0)).collect(),
         });
         for ((sum, detail), share) in fused.levels.iter_mut().zip(&details.levels).zip(&shares.levels) {

@@ -9,7 +9,9 @@ use rayon::prelude::*;
 use super::{BlendError, luma};
 use crate::geometry::Size;
 use crate::preprocess::Planes;
-use crate::pyramid::{self, Pyramid};
+use crate::pyramid::{self, Border, Pyramid};
+
+const BORDER: Border = Border::Repeated;
 
 /// Settings of a stack.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -96,14 +98,14 @@ impl FocusStack {
             return Err(BlendError::Channels { number, channels: picture.channels, first: self.channels });
         }
         let grey = Planes { channels: 1, size: self.size, data: luma(picture) };
-        let energies: Vec<Vec<f32>> = Pyramid::laplacian(grey, self.count)
+        let energies: Vec<Vec<f32>> = Pyramid::laplacian(grey, self.count, BORDER)
             .levels
             .iter()
             .take(self.count - 1)
             .map(|level| local_energy(&level.data, level.size))
             .collect();
         let sharpness = together(&energies, self.size);
-        let details = Pyramid::laplacian(picture.clone(), self.count).levels;
+        let details = Pyramid::laplacian(picture.clone(), self.count, BORDER).levels;
         let coarsest = details.len() - 1;
         let base_weight = base_weight(&energies, &details);
         if self.fused.is_empty() {
@@ -162,7 +164,7 @@ impl FocusStack {
         let Some(base) = self.fused.last_mut() else { return Err(BlendError::None) };
         let shares: Vec<f32> = self.weight.iter().map(|w| 1.0 / w.max(f32::MIN_POSITIVE)).collect();
         scale(base, &shares);
-        let picture = Pyramid { levels: self.fused }.collapse();
+        let picture = Pyramid { levels: self.fused, border: BORDER }.collapse();
         Ok(Stacked { picture, sharpest: self.sharpest })
     }
 }
@@ -204,7 +206,7 @@ fn together(energies: &[Vec<f32>], size: Size) -> Vec<f32> {
     let mut sum = energies.get(sizes.len() - 1).cloned().unwrap_or_default();
     for level in (0..sizes.len().saturating_sub(1)).rev() {
         let mut finer = energies[level].clone();
-        pyramid::add_up(&mut finer, sizes[level], &sum, 1.0);
+        pyramid::add_up(&mut finer, sizes[level], &sum, 1.0, BORDER);
         sum = finer;
     }
     sum
@@ -216,5 +218,5 @@ fn base_weight(energies: &[Vec<f32>], details: &[Planes]) -> Vec<f32> {
     const LEAST: f32 = 1e-8;
     let [.., above, _] = details else { return Vec::new() };
     let last = energies.last().map_or(&[][..], Vec::as_slice);
-    pyramid::down(last, above.size).iter().map(|e| e + LEAST).collect()
+    pyramid::down(last, above.size, BORDER).iter().map(|e| e + LEAST).collect()
 }

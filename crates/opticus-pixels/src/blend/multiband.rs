@@ -6,7 +6,9 @@ use rayon::prelude::*;
 use super::{BlendError, Mask, alike, flat};
 use crate::geometry::Size;
 use crate::preprocess::Planes;
-use crate::pyramid::{self, Pyramid};
+use crate::pyramid::{self, Border, Pyramid};
+
+const BORDER: Border = Border::Repeated;
 
 /// Pictures blended by their masks: coarse structure over wide transitions, fine over narrow ones. At every pixel the masks'
 /// values are brought to the sum 1; where all are 0, the first picture stands.
@@ -38,9 +40,10 @@ pub fn multiband(pictures: &[&Planes], masks: &[Mask], levels: Option<usize>) ->
             (false, _) => 0.0,
         };
         let shares = Planes { channels: 1, size, data: mask.data.iter().zip(&sums).map(share).collect() };
-        let shares = Pyramid::gaussian(shares, count).levels;
-        let details = Pyramid::laplacian((*picture).clone(), count).levels;
+        let shares = Pyramid::gaussian(shares, count, BORDER).levels;
+        let details = Pyramid::laplacian((*picture).clone(), count, BORDER).levels;
         let blended = blended.get_or_insert_with(|| Pyramid {
+            border: BORDER,
             levels: details.iter().map(|level| flat(level.channels, level.size, 0.0)).collect(),
         });
         for ((sum, detail), share) in blended.levels.iter_mut().zip(&details).zip(&shares) {

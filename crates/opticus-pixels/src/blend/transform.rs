@@ -7,7 +7,7 @@ use super::colour::carry_colour;
 use super::{BlendError, alike, luma};
 use crate::geometry::Size;
 use crate::preprocess::Planes;
-use crate::pyramid::{self, Pyramid};
+use crate::pyramid::{self, Border, Pyramid};
 
 /// Where details are compared.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -50,7 +50,8 @@ fn strongest(values: impl Iterator<Item = f32>) -> f32 {
 fn laplacian(lumas: Vec<Planes>) -> Vec<f32> {
     let size = lumas[0].size;
     let count = pyramid::levels(size).min(6);
-    let all: Vec<Pyramid> = lumas.into_par_iter().map(|luma| Pyramid::laplacian(luma, count)).collect();
+    let all: Vec<Pyramid> =
+        lumas.into_par_iter().map(|luma| Pyramid::laplacian(luma, count, Border::Repeated)).collect();
     let last = all[0].levels.len() - 1;
     let levels = (0..=last)
         .map(|level| {
@@ -63,7 +64,7 @@ fn laplacian(lumas: Vec<Planes>) -> Vec<f32> {
             Planes { channels: 1, size, data }
         })
         .collect();
-    Pyramid { levels }.collapse().data
+    Pyramid { levels, border: Border::Repeated }.collapse().data
 }
 
 /// Planes of detail.

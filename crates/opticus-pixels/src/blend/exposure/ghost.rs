@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use super::super::luma;
 use super::Deghost;
 use crate::preprocess::Planes;
-use crate::pyramid;
+use crate::pyramid::{self, Border};
 
 /// Levels of luma that are told apart.
 const LEVELS: usize = 256;
@@ -35,9 +35,9 @@ pub fn trust(pictures: &[&Planes], deghost: Deghost) -> Vec<Vec<f32>> {
             })
             .collect();
         // A moved object is larger than a pixel, noise is not.
-        let coarse = pyramid::down(&differences, size);
+        let coarse = pyramid::down(&differences, size, Border::Repeated);
         let mut smooth = vec![0.0; differences.len()];
-        pyramid::add_up(&mut smooth, size, &coarse, 1.0);
+        pyramid::add_up(&mut smooth, size, &coarse, 1.0, Border::Repeated);
         smooth.iter().map(|d| (-0.5 * (d / tolerance).powi(2)).exp()).collect()
     };
     lumas.iter().enumerate().map(of_picture).collect()
