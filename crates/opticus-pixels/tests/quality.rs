@@ -45,7 +45,7 @@ fn without_a_reference_the_sources_count_and_sizes_must_agree() {
     let fault = score(&fused, &[reference, small.clone()], None).unwrap_err().to_string();
     assert!(fault.contains("source 2 is 4x2"), "{fault}");
     // Too small for windows, and equal: what does not apply is missing.
-    let tiny = score(&small, &[small.clone()], Some(&small)).unwrap();
+    let tiny = score(&small, std::slice::from_ref(&small), Some(&small)).unwrap();
     assert_eq!((tiny.ssim, tiny.ms_ssim, tiny.vif, tiny.psnr), (None, None, None, None));
 }
 
