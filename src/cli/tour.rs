@@ -1,6 +1,7 @@
 //! `opticus tour`: the jobs at work on pictures made on the spot, ending in one page worth showing.
 
 mod detection;
+mod fusion;
 
 use std::path::{Path, PathBuf};
 
@@ -50,13 +51,15 @@ pub fn run(args: &TourArgs, global: &Global) -> Result<()> {
     files::create_folder(&args.out)?;
     let told = classification(&args.out, global)?;
     let found = detection::chapter(&args.out, &args.out.join("run").join("best.safetensors"), global)?;
+    let fused = fusion::chapter()?;
     let page = Page::new("A tour of Opticus").eyebrow("Opticus").lede(
         "Everything on this page was made by one program in one run: it drew the pictures, trained a network \
-             to tell them apart and asked it where it looked, and trained another to find them in scenes; each was \
-             measured on pictures it had never seen.",
+             to tell them apart and asked it where it looked, and trained another to find them in scenes, each \
+             measured on pictures it had never seen; and it made better pictures of several.",
     );
-    let page = told.tiles.into_iter().chain(found.tiles).fold(page, Page::tile);
-    let page = told.sections.into_iter().chain(found.sections).fold(page, Page::section);
+    let page = told.tiles.into_iter().chain(found.tiles).chain(fused.tiles).fold(page, Page::tile);
+    let page =
+        told.sections.into_iter().chain(found.sections).chain(fused.sections).fold(page, Page::section);
     let html =
         page.colophon(&format!("Made by `opticus tour`, version {}.", env!("CARGO_PKG_VERSION"))).render();
     let path = args.out.join("index.html");
