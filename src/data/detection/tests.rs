@@ -157,6 +157,8 @@ proptest! {
                 Annotation { class: 0, bounds, crowd: false, difficult: i % 3 == 0, area: b[2] * b[3], id: i as i64 + 1, extra: None }
             })
             .filter(|a| a.bounds.intersection(Box2d::whole(Size::new(50, 40))).is_some())
+            // VOC's way to write a side of exactly one pixel is read as a side of none: see `voc`.
+            .filter(|a| a.bounds.x1 + 1.0 != a.bounds.x2 && a.bounds.y1 + 1.0 != a.bounds.y2)
             .collect();
         let path = root.path().join("p/a.png");
         let page = Picture { path, relative: "a.png".into(), size: Size::new(50, 40), id: 1, extra: None, annotations: annotations.clone() };
