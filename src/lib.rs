@@ -10,6 +10,7 @@ pub mod data;
 pub mod detect;
 pub mod error;
 pub mod files;
+pub mod fuse;
 pub mod nets;
 pub mod report;
 pub mod settings;

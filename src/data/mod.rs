@@ -18,6 +18,7 @@ pub mod inspect;
 pub mod json;
 mod loader;
 mod open;
+mod pictures;
 mod prefetch;
 pub mod sampler;
 pub mod synth;
@@ -26,6 +27,7 @@ pub use cache::Cached;
 pub use dataset::{Dataset, Item, Labelled, Records, Skipped, Source};
 pub use loader::{Batch, Loader, LoaderOptions, SampleFn, Sizes};
 pub use open::{Format, OnBad, OpenOptions, Split, Splits, open};
+pub use pictures::{UNLABELLED, open_pictures};
 pub use prefetch::{Prefetch, prefetch};
 
 #[cfg(test)]

@@ -256,7 +256,7 @@ pub fn open(path: &Path, format: Format, options: &OpenOptions) -> Result<Splits
 }
 
 /// Grey if every picture looked at is grey.
-fn natural_color(items: &[&Item], limits: &Limits) -> ColorMode {
+pub(super) fn natural_color(items: &[&Item], limits: &Limits) -> ColorMode {
     const LOOKED_AT: usize = 64;
     let step = items.len().div_ceil(LOOKED_AT).max(1);
     let mut seen = items.iter().step_by(step).filter_map(|item| match &item.source {

@@ -9,6 +9,7 @@ pub mod config;
 mod conformance;
 pub mod dcgan;
 pub mod detector;
+pub mod fusion;
 pub mod graph;
 pub mod import;
 pub mod init;

@@ -4,12 +4,14 @@ mod alpha;
 mod clone;
 mod collage;
 mod exposure;
+mod features;
 mod focus;
 mod inpaint;
 mod multiband;
 mod result;
 mod score;
 mod stack;
+mod train;
 mod transform;
 
 use clap::Subcommand;
@@ -18,6 +20,7 @@ use super::Global;
 use crate::error::{Error, Result};
 
 pub use result::{Figures, Fused};
+pub use train::FuserTrained;
 
 /// How to make one picture of several.
 #[derive(Debug, Subcommand)]
@@ -38,6 +41,10 @@ pub enum Verb {
     Collage(collage::CollageArgs),
     /// Pictures that show different things of one scene, such as infrared and visible: their strongest details.
     Transform(transform::TransformArgs),
+    /// The strongest details by features that a network learnt from photos.
+    Features(features::FeaturesArgs),
+    /// Train a network for `features` on any photos.
+    Train(Box<train::TrainArgs>),
     /// Measure a fused picture, against its sources or a reference.
     Score(score::ScoreArgs),
 }
@@ -53,6 +60,8 @@ pub fn run(verb: Verb, global: &Global) -> Result<()> {
         Verb::Inpaint(args) => inpaint::run(&args, global),
         Verb::Collage(args) => collage::run(&args, global),
         Verb::Transform(args) => transform::run(&args, global),
+        Verb::Features(args) => features::run(&args, global),
+        Verb::Train(args) => train::run(&args, global),
         Verb::Score(args) => score::run(&args, global),
     }
 }
