@@ -28,6 +28,8 @@ pub enum Verb {
     Import(ImportArgs),
     /// Take a model out for other programs.
     Export(ExportArgs),
+    /// Write a model file anew with a licence in its card, before it is given away.
+    Licence(LicenceArgs),
 }
 
 /// Options of `model import`.
@@ -80,6 +82,23 @@ pub struct ExportArgs {
     pub overwrite: bool,
 }
 
+/// Options of `model licence`.
+#[derive(Debug, clap::Args)]
+pub struct LicenceArgs {
+    /// Model file.
+    #[arg(value_name = "FILE")]
+    pub model: PathBuf,
+    /// Under what it may be used, e.g. "MIT OR Apache-2.0" (an SPDX expression is understood everywhere).
+    #[arg(value_name = "TEXT")]
+    pub licence: String,
+    /// Model file to write.
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
+    /// Replace an existing file.
+    #[arg(long)]
+    pub overwrite: bool,
+}
+
 /// What `model info --json` prints: the card, the number of trained parameters and the file's size.
 #[derive(Serialize, JsonSchema)]
 pub struct Info {
@@ -98,6 +117,7 @@ pub fn run(verb: Verb, global: &Global) -> Result<()> {
         Verb::Info { model } => info(&model, global),
         Verb::Import(args) => import_weights(&args, global),
         Verb::Export(args) => export(&args, global),
+        Verb::Licence(args) => licence(&args, global),
     }
 }
 
@@ -173,6 +193,14 @@ fn import_weights(args: &ImportArgs, global: &Global) -> Result<()> {
         }
     };
     bundle::save(&args.out, &imported)?;
+    if global.json { info(&args.out, global) } else { output::line(&format!("wrote {}", args.out.display())) }
+}
+
+fn licence(args: &LicenceArgs, global: &Global) -> Result<()> {
+    refuse_existing(&args.out, args.overwrite)?;
+    let mut bundle = bundle::load(&args.model)?;
+    bundle.card.licence.clone_from(&args.licence);
+    bundle::save(&args.out, &bundle)?;
     if global.json { info(&args.out, global) } else { output::line(&format!("wrote {}", args.out.display())) }
 }
 

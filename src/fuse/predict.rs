@@ -203,6 +203,33 @@ mod tests {
     }
 
     #[test]
+    fn the_builtin_model_says_where_it_comes_from_and_finds_the_sharp_half() {
+        assert!(BUILTIN.len() < 1 << 20, "{} bytes", BUILTIN.len());
+        let card = builtin_bundle().unwrap().card;
+        let provenance = &card.provenance;
+        assert!(!card.licence.is_empty() && !provenance.data_fingerprint.is_empty());
+        assert!(provenance.command.starts_with("fuse train"), "{}", provenance.command);
+        // Stripes that the one shows on the left, the other on the right, fine and coarse.
+        let size = Size::new(96, 64);
+        let of = |shown: &dyn Fn(u32) -> bool| {
+            let value = |i: u32| {
+                let (x, y) = (i % 96, i / 96);
+                let stripe = if (x / 3 + y / 5) % 2 == 0 { 0.3 } else { 0.7 };
+                if shown(x) { stripe } else { 0.5 }
+            };
+            Planes { channels: 1, size, data: (0..96 * 64).map(value).collect() }
+        };
+        let (left, right, whole) = (of(&|x| x < 48), of(&|x| x >= 48), of(&|_| true));
+        let fused = Fuser::builtin(&Device::flex()).unwrap().fuse(&[&left, &right], Rule::Max).unwrap();
+        let error = |p: &[f32]| {
+            let squares = p.iter().zip(&whole.data).map(|(a, b)| f64::from(a - b).powi(2));
+            (squares.sum::<f64>() / whole.data.len() as f64).sqrt()
+        };
+        let mean: Vec<f32> = left.data.iter().zip(&right.data).map(|(a, b)| (a + b) / 2.0).collect();
+        assert!(error(&fused.data) < error(&mean) / 3.0, "{} {}", error(&fused.data), error(&mean));
+    }
+
+    #[test]
     fn mirrors_at_the_border() {
         let row = |length| (MARGIN - 3..MARGIN + length + 3).map(|p| mirrored(p, length)).collect::<Vec<_>>();
         assert_eq!(row(5), [3, 2, 1, 0, 1, 2, 3, 4, 3, 2, 1]);

@@ -129,6 +129,8 @@ fn every_verb_makes_its_picture() {
         vec!["clone", all[1], text(&mask), "--colour", "1.5,0.8,0.5"],
         vec!["clone", all[1], text(&mask), "--illumination", "0.2,0.2"],
         vec!["transform", "--by", "guided", text(&grey), all[0]],
+        vec!["features", text(&grey), all[0]],
+        [&["features", "--rule", "l1-attention"], &all[..]].concat(),
     ];
     for verb in verbs {
         let out = made.at("out.png");
@@ -228,4 +230,78 @@ fn pictures_and_masks_that_do_not_fit_are_refused_by_name() {
     // Brought to one size they are fused.
     let done = run(&[&["fuse", "alpha", text(&a), text(&small), "--resize"], &to[..]].concat());
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+}
+
+/// Made photos, for training.
+fn photos(made: &Made) -> PathBuf {
+    let folder = made.at("photos");
+    std::fs::create_dir(&folder).unwrap();
+    for (number, gain) in [0.6, 0.8, 1.0, 1.1].into_iter().enumerate() {
+        made.picture(&format!("photos/{number}.png"), [80 + 8 * number as u32, 72], 3, gain);
+    }
+    folder
+}
+
+const SMALL: [&str; 8] =
+    ["--set", "net.width=4", "--set", "data.crops=24", "--batch-size", "4", "--image-size", "40"];
+
+#[test]
+fn a_fuser_learns_from_photos_alone_and_fuses() {
+    let made = Made::new();
+    let photos = photos(&made);
+    let [a, b] = [0.5, 1.0].map(|gain| made.picture(&format!("{gain}.png"), [50, 40], 3, gain));
+    let run_folder = made.at("run");
+    let words = ["fuse", "train", "--data", text(&photos), "--epochs", "12", "--out", text(&run_folder)];
+    let trained = json(&[&words[..], &SMALL].concat());
+    let val = &trained["val"];
+    assert_eq!((&trained["epochs"], &val["pairs"]), (&12.into(), &3.into()));
+    let log = std::fs::read_to_string(run_folder.join("log.csv")).unwrap();
+    let rows: Vec<Vec<&str>> = log.lines().map(|line| line.split(',').collect()).collect();
+    let column = rows[0].iter().position(|name| *name == "val_mef_ssim").unwrap();
+    let scores: Vec<f64> = rows[1..].iter().map(|row| row[column].parse().unwrap()).collect();
+    assert!(scores[11] > scores[0] + 0.02, "{scores:?}");
+    assert!(std::fs::read_to_string(run_folder.join("report.html")).unwrap().contains("data:image/png"));
+
+    let (model, out) = (run_folder.join("best.safetensors"), made.at("out.png"));
+    let fuse = ["fuse", "features", text(&a), text(&b), "--out", text(&out), "--model"];
+    assert_eq!(json(&[&fuse[..], &[text(&model)]].concat())["width"], 50);
+    let named = made.at("named.safetensors");
+    let licence = json(&["model", "licence", text(&model), "CC0-1.0", "--out", text(&named)]);
+    assert_eq!((&licence["licence"], &licence["job"]), (&"CC0-1.0".into(), &"fuse".into()));
+
+    // A model of another job, and what is no model at all.
+    fails(&["classify", "predict", "--model", text(&model), text(&a)], 1, &["opticus fuse"]);
+    fails(&[&fuse[..], &[text(&a), "--overwrite"]].concat(), 1, &["1.png"]);
+    let empty = made.at("empty");
+    std::fs::create_dir(&empty).unwrap();
+    fails(&["fuse", "train", "--data", text(&empty), "--out", text(&made.at("no"))], 1, &["empty"]);
+    let tiny = [&words[..4], &["--image-size", "8", "--out", "no"]].concat();
+    fails(&tiny, 2, &["data.crop"]);
+}
+
+/// Pieces, their pairs, rules and weights: everything random is a function of seed and step.
+#[cfg(unix)]
+#[test]
+fn a_killed_and_resumed_training_equals_the_uninterrupted_one() {
+    let made = Made::new();
+    let photos = photos(&made);
+    let words = |out: &Path| {
+        let words = ["fuse", "train", "--data", text(&photos), "--epochs", "3", "--out", text(out)];
+        let often = ["--set", "fit.checkpoint_minutes=0.00001", "--set", "ema.decay=0.9"];
+        [&words[..], &SMALL, &often].concat().into_iter().map(String::from).collect::<Vec<_>>()
+    };
+    let (whole, killed) = (made.at("whole"), made.at("killed"));
+    let words = |out: &Path, more: &[&str]| {
+        let mut all = words(out);
+        all.extend(more.iter().map(|w| (*w).to_owned()));
+        all
+    };
+    let go = |words: &[String]| run(&words.iter().map(String::as_str).collect::<Vec<_>>());
+    assert!(go(&words(&whole, &[])).status.success());
+    let first = words(&killed, &[]);
+    let first: Vec<&str> = first.iter().map(String::as_str).collect();
+    assert_eq!(super::interrupt(&first, &killed, "-KILL"), None);
+    let resumed = go(&words(&killed, &["--resume"]));
+    assert!(resumed.status.success(), "{}", String::from_utf8_lossy(&resumed.stderr));
+    assert!(super::outcome(&whole) == super::outcome(&killed));
 }
