@@ -28,7 +28,7 @@ pub fn resolve(config: &TrainConfig, train: &Labelled) -> Result<(NetConfig, Pre
     };
     let channels = match train.color() {
         ColorMode::Grey => ChannelOrder::Grey,
-        ColorMode::Rgb => ChannelOrder::Rgb,
+        ColorMode::Rgb | ColorMode::Rgba => ChannelOrder::Rgb,
     };
     let mut net = architecture(kind, train.classes().len(), channels.count(), side);
     net.dropout = config.net.dropout;

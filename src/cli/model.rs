@@ -135,7 +135,7 @@ fn info(path: &Path, global: &Global) -> Result<()> {
         ("job", card.job.clone()),
         ("network", format!("{net}, {parameters} parameters")),
         ("file", format!("{bytes} bytes")),
-        ("classes", summary(&card.classes)),
+        ("classes", if card.classes.is_empty() { String::new() } else { summary(&card.classes) }),
         ("input", members(&card.preprocessing)),
     ];
     for metric in &card.metrics {

@@ -304,6 +304,12 @@ impl Labelled {
 
     /// Decodes every picture, in parallel, and parts the good from the bad.
     pub(super) fn drop_unreadable(self) -> (Self, Vec<Skipped>) {
+        let (good, skipped) = self.readable();
+        (self.subset(&good), skipped)
+    }
+
+    /// The numbers of the pictures that can be read, and the others with the reason.
+    pub(super) fn readable(&self) -> (Vec<usize>, Vec<Skipped>) {
         let faults: Vec<Option<String>> =
             (0..self.len()).into_par_iter().map(|i| self.load(i).err().map(|e| e.to_string())).collect();
         let good: Vec<usize> = (0..self.len()).filter(|&i| faults[i].is_none()).collect();
@@ -312,7 +318,7 @@ impl Labelled {
             .enumerate()
             .filter_map(|(i, fault)| fault.map(|reason| Skipped { name: self.name(i), reason }))
             .collect();
-        (self.subset(&good), skipped)
+        (good, skipped)
     }
 }
 

@@ -11,6 +11,7 @@ pub mod cifar;
 pub mod convert;
 pub mod csv;
 mod dataset;
+pub mod described;
 pub mod detection;
 pub mod folder;
 pub mod idx;

@@ -43,7 +43,12 @@ pub fn open_for_training(path: &Path, config: &TrainConfig) -> Result<Parts> {
             photos.len()
         )));
     }
-    let (train, val) = photos.stratified_split(config.data.val_split, config.seed)?;
+    // At least one photo to choose by, however few there are; a fraction out of range stays so, and is refused.
+    let fraction = match config.data.val_split {
+        given if given > 0.0 && given < 1.0 => given.max(1.0 / photos.len() as f64),
+        given => given,
+    };
+    let (train, val) = photos.stratified_split(fraction, config.seed)?;
     if train.is_empty() || val.is_empty() {
         return Err(Error::Config(format!(
             "data.val_split = {} leaves no photo for a part; there are {}",

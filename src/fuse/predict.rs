@@ -100,6 +100,11 @@ impl Fuser {
     /// # Errors
     /// [`Error::Input`] if there is no picture, or their sizes differ.
     pub fn fuse(&self, pictures: &[&Planes], rule: Rule) -> Result<Planes> {
+        self.fuse_by(pictures, rule, PIECE)
+    }
+
+    /// [`Self::fuse`], in pieces of this side.
+    fn fuse_by(&self, pictures: &[&Planes], rule: Rule, piece: usize) -> Result<Planes> {
         let first = pictures.first().ok_or_else(|| Error::Input("there is no picture to fuse".into()))?;
         let size = first.size;
         if let Some(other) = pictures.iter().find(|p| p.size != size) {
@@ -117,10 +122,10 @@ impl Fuser {
             details.push(detail);
         }
         let (width, height) = (size.width as usize, size.height as usize);
-        for top in (0..height).step_by(PIECE) {
-            for left in (0..width).step_by(PIECE) {
+        for top in (0..height).step_by(piece) {
+            for left in (0..width).step_by(piece) {
                 let part =
-                    Part { left, top, width: PIECE.min(width - left), height: PIECE.min(height - top) };
+                    Part { left, top, width: piece.min(width - left), height: piece.min(height - top) };
                 let values = self.part(&details, size, part, rule);
                 for (row, from) in values.chunks_exact(part.width + 2 * MARGIN).skip(MARGIN).enumerate() {
                     if row < part.height {
@@ -240,23 +245,14 @@ mod tests {
     #[test]
     fn parts_meet_without_a_seam() {
         let fuser = fuser();
-        let size = Size::new(PIECE as u32 + 40, 30);
+        let size = Size::new(70, 50);
         let (a, b) = (grey(size, 0.0), grey(size, 2.0));
         for rule in Rule::ALL {
             let whole = fuser.fuse(&[&a, &b], rule).unwrap();
-            // The same pixels from the right border's side: another division into parts.
-            let cut = |p: &Planes| {
-                let from = 100usize;
-                let width = size.width as usize;
-                let data = p.data.chunks_exact(width).flat_map(|row| row[from..].to_vec()).collect();
-                Planes { channels: 1, size: Size::new(size.width - from as u32, 30), data }
-            };
-            let part = fuser.fuse(&[&cut(&a), &cut(&b)], rule).unwrap();
-            let inner = cut(&whole);
-            let width = inner.size.width as usize;
-            for (x, y) in inner.data.chunks_exact(width).zip(part.data.chunks_exact(width)) {
-                for (x, y) in x.iter().zip(y).skip(MARGIN) {
-                    assert!((x - y).abs() < 1e-5, "{rule:?} {x} {y}");
+            for piece in [16, 33, 64] {
+                let parts = fuser.fuse_by(&[&a, &b], rule, piece).unwrap();
+                for (x, y) in whole.data.iter().zip(&parts.data) {
+                    assert!((x - y).abs() < 1e-5, "{rule:?} in pieces of {piece}: {x} {y}");
                 }
             }
         }

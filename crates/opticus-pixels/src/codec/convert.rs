@@ -13,6 +13,8 @@ pub enum ColorMode {
     Grey,
     /// Three channels.
     Rgb,
+    /// Three channels and alpha, which is not multiplied in; 255 where a picture has none.
+    Rgba,
 }
 
 impl ColorMode {
@@ -21,6 +23,7 @@ impl ColorMode {
         match self {
             Self::Grey => 1,
             Self::Rgb => 3,
+            Self::Rgba => 4,
         }
     }
 }
@@ -28,6 +31,9 @@ impl ColorMode {
 pub(super) fn into_image8(picture: DynamicImage, mode: ColorMode) -> Image8 {
     let size = Size::new(picture.width(), picture.height());
     let image = |channels, data| Image8 { size, channels, data };
+    if mode == ColorMode::Rgba {
+        return image(4, picture.into_rgba8().into_raw());
+    }
     let native = match picture {
         DynamicImage::ImageLuma8(p) => image(1, p.into_raw()),
         DynamicImage::ImageRgb8(p) => image(3, p.into_raw()),
@@ -48,7 +54,7 @@ fn eight(value: u16) -> u8 {
 }
 
 impl Image8 {
-    /// The picture in a colour mode: alpha dropped, grey repeated, colour to ITU-R 601 luma as Pillow rounds it
+    /// The picture in a colour mode: alpha dropped or opaque, grey repeated, colour to ITU-R 601 luma as Pillow rounds it
     /// (`(19595 r + 38470 g + 7471 b + 0x8000) >> 16`).
     pub fn to_mode(&self, mode: ColorMode) -> Self {
         if self.channels == mode.channels() {
@@ -60,6 +66,8 @@ impl Image8 {
                 self.data.chunks_exact(n).flat_map(|p| p.iter().take(3).copied()).collect()
             }
             (ColorMode::Grey, n) => self.data.chunks_exact(n).map(luma).collect(),
+            (ColorMode::Rgba, 3) => self.data.chunks_exact(3).flat_map(|p| [p[0], p[1], p[2], 255]).collect(),
+            (ColorMode::Rgba, _) => self.data.iter().flat_map(|v| [*v, *v, *v, 255]).collect(),
         };
         Self { size: self.size, channels: mode.channels(), data }
     }
