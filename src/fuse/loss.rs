@@ -12,7 +12,7 @@ const C2: f32 = 9e-4;
 /// Below this variance a window has no structure of its own: half a level of noise.
 const FLAT: f32 = 4e-6;
 
-/// The parts of the loss, each [1].
+/// The parts of the loss, each `[1]`.
 pub struct Losses {
     /// One less the mean of MEF-SSIM (Ma, Zeng and Wang, 2015, eq. 10 to 14, without the term of brightness).
     pub structure: Tensor<1>,
