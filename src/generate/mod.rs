@@ -1,0 +1,23 @@
+//! Words and numbers into new pictures: generative adversarial networks.
+//!
+//! [`Generator`] is the noun: `Generator::load(path, &device)?.sample(&requests)?`.
+
+pub mod augment;
+pub mod cells;
+pub mod condition;
+pub mod config;
+pub mod dataset;
+pub mod learner;
+pub mod loss;
+pub mod net;
+pub mod predict;
+pub mod report;
+pub mod text;
+pub mod training;
+pub mod watch;
+
+pub use condition::{Condition, Wish};
+pub use predict::{Generator, Request};
+
+/// The job's name in a model file's card.
+pub const JOB: &str = "generate";
