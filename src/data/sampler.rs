@@ -25,6 +25,8 @@ pub enum Purpose {
     Synth = 5,
     /// Choosing examples to show.
     Show = 6,
+    /// Choosing what a figure is measured on.
+    Measure = 7,
 }
 
 /// The random stream of (seed, purpose, epoch, index). The four numbers are the 256-bit key of a ChaCha8

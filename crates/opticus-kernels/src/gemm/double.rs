@@ -115,7 +115,9 @@ impl<T: Copy + Into<f64> + Sync> Task<'_, T> {
                     row[lane] = (*values).into();
                 }
             }
-            for (group, out) in self.result.as_chunks_mut::<W>().0.as_chunks_mut::<H>().0.iter_mut().enumerate() {
+            for (group, out) in
+                self.result.as_chunks_mut::<W>().0.as_chunks_mut::<H>().0.iter_mut().enumerate()
+            {
                 let start = (self.rows.start + group * H) * self.inner + first * H;
                 let left = self.packed[start..][..steps * H].as_chunks::<H>().0;
                 let mut sums = *out;
