@@ -19,6 +19,7 @@ mod frechet;
 mod inception_score;
 mod kernel;
 mod manifold;
+// mod picture;
 mod recognition;
 mod symmetric;
 
@@ -30,4 +31,5 @@ pub use frechet::{Statistics, frechet_distance};
 pub use inception_score::{InceptionScore, inception_score};
 pub use kernel::{KernelDistance, KernelOptions, kernel_distance, kernel_distance_of_all};
 pub use manifold::{ManifoldOptions, ManifoldScores, manifold_scores};
+// pub use picture::{INCEPTION_SIDE, Levels, inception_planes};
 pub use recognition::{ClassRecognition, Recognition, Retrieval, recognition, retrieval};

@@ -6,6 +6,8 @@
 //!
 //! Each block is written once, over a [`Way`]: running it on tensors or writing it down.
 
+#![allow(non_snake_case, reason = "fields carry torchvision's names")]
+
 use burn::module::Module;
 use burn::tensor::Tensor;
 
@@ -113,24 +115,17 @@ impl BasicConv2d {
     }
 }
 
-/// A block's layers from `name: inputs → outputs, kernel`.
-macro_rules! block {
-    ($(#[$doc:meta])* $block:ident { $($name:ident: $how:ident),+ }) => {
-        $(#[$doc])*
-        #[derive(Module, Debug)]
-        #[expect(non_snake_case, reason = "torchvision's names")]
-        #[allow(clippy::struct_field_names, reason = "torchvision's names")]
-        pub struct $block { $($name: $how),+ }
-    };
-}
-
-block! {
-    /// Windows of 1×1, 5×5 and twice 3×3, and a pool.
-    InceptionA {
-        branch1x1: BasicConv2d, branch5x5_1: BasicConv2d, branch5x5_2: BasicConv2d,
-        branch3x3dbl_1: BasicConv2d, branch3x3dbl_2: BasicConv2d, branch3x3dbl_3: BasicConv2d,
-        branch_pool: BasicConv2d, pool: SmoothPool2d
-    }
+/// Windows of 1×1, 5×5 and twice 3×3, and a pool.
+#[derive(Module, Debug)]
+pub struct InceptionA {
+    branch1x1: BasicConv2d,
+    branch5x5_1: BasicConv2d,
+    branch5x5_2: BasicConv2d,
+    branch3x3dbl_1: BasicConv2d,
+    branch3x3dbl_2: BasicConv2d,
+    branch3x3dbl_3: BasicConv2d,
+    branch_pool: BasicConv2d,
+    pool: SmoothPool2d,
 }
 
 impl InceptionA {
@@ -161,12 +156,13 @@ impl InceptionA {
     }
 }
 
-block! {
-    /// Halves, to 480 channels more.
-    InceptionB {
-        branch3x3: BasicConv2d,
-        branch3x3dbl_1: BasicConv2d, branch3x3dbl_2: BasicConv2d, branch3x3dbl_3: BasicConv2d
-    }
+/// Halves, to 480 channels more.
+#[derive(Module, Debug)]
+pub struct InceptionB {
+    branch3x3: BasicConv2d,
+    branch3x3dbl_1: BasicConv2d,
+    branch3x3dbl_2: BasicConv2d,
+    branch3x3dbl_3: BasicConv2d,
 }
 
 impl InceptionB {
@@ -189,13 +185,20 @@ impl InceptionB {
     }
 }
 
-block! {
-    /// Windows of 7×7 once and twice, each as 1×7 and 7×1, and a pool: 768 channels.
-    InceptionC {
-        branch1x1: BasicConv2d, branch7x7_1: BasicConv2d, branch7x7_2: BasicConv2d, branch7x7_3: BasicConv2d,
-        branch7x7dbl_1: BasicConv2d, branch7x7dbl_2: BasicConv2d, branch7x7dbl_3: BasicConv2d,
-        branch7x7dbl_4: BasicConv2d, branch7x7dbl_5: BasicConv2d, branch_pool: BasicConv2d, pool: SmoothPool2d
-    }
+/// Windows of 7×7 once and twice, each as 1×7 and 7×1, and a pool: 768 channels.
+#[derive(Module, Debug)]
+pub struct InceptionC {
+    branch1x1: BasicConv2d,
+    branch7x7_1: BasicConv2d,
+    branch7x7_2: BasicConv2d,
+    branch7x7_3: BasicConv2d,
+    branch7x7dbl_1: BasicConv2d,
+    branch7x7dbl_2: BasicConv2d,
+    branch7x7dbl_3: BasicConv2d,
+    branch7x7dbl_4: BasicConv2d,
+    branch7x7dbl_5: BasicConv2d,
+    branch_pool: BasicConv2d,
+    pool: SmoothPool2d,
 }
 
 impl InceptionC {
@@ -238,12 +241,15 @@ impl InceptionC {
     }
 }
 
-block! {
-    /// Halves, from 768 to 1280 channels.
-    InceptionD {
-        branch3x3_1: BasicConv2d, branch3x3_2: BasicConv2d, branch7x7x3_1: BasicConv2d,
-        branch7x7x3_2: BasicConv2d, branch7x7x3_3: BasicConv2d, branch7x7x3_4: BasicConv2d
-    }
+/// Halves, from 768 to 1280 channels.
+#[derive(Module, Debug)]
+pub struct InceptionD {
+    branch3x3_1: BasicConv2d,
+    branch3x3_2: BasicConv2d,
+    branch7x7x3_1: BasicConv2d,
+    branch7x7x3_2: BasicConv2d,
+    branch7x7x3_3: BasicConv2d,
+    branch7x7x3_4: BasicConv2d,
 }
 
 impl InceptionD {
@@ -267,14 +273,19 @@ impl InceptionD {
     }
 }
 
-block! {
-    /// Windows of 1×3 and 3×1 side by side, and a pool: 2048 channels.
-    InceptionE {
-        branch1x1: BasicConv2d,
-        branch3x3_1: BasicConv2d, branch3x3_2a: BasicConv2d, branch3x3_2b: BasicConv2d,
-        branch3x3dbl_1: BasicConv2d, branch3x3dbl_2: BasicConv2d,
-        branch3x3dbl_3a: BasicConv2d, branch3x3dbl_3b: BasicConv2d, branch_pool: BasicConv2d, pool: SmoothPool2d
-    }
+/// Windows of 1×3 and 3×1 side by side, and a pool: 2048 channels.
+#[derive(Module, Debug)]
+pub struct InceptionE {
+    branch1x1: BasicConv2d,
+    branch3x3_1: BasicConv2d,
+    branch3x3_2a: BasicConv2d,
+    branch3x3_2b: BasicConv2d,
+    branch3x3dbl_1: BasicConv2d,
+    branch3x3dbl_2: BasicConv2d,
+    branch3x3dbl_3a: BasicConv2d,
+    branch3x3dbl_3b: BasicConv2d,
+    branch_pool: BasicConv2d,
+    pool: SmoothPool2d,
 }
 
 impl InceptionE {
@@ -311,15 +322,27 @@ impl InceptionE {
     }
 }
 
-block! {
-    /// Five convolutions, eleven blocks of branches, and a dense layer over the means.
-    InceptionV3 {
-        Conv2d_1a_3x3: BasicConv2d, Conv2d_2a_3x3: BasicConv2d, Conv2d_2b_3x3: BasicConv2d,
-        Conv2d_3b_1x1: BasicConv2d, Conv2d_4a_3x3: BasicConv2d,
-        Mixed_5b: InceptionA, Mixed_5c: InceptionA, Mixed_5d: InceptionA, Mixed_6a: InceptionB,
-        Mixed_6b: InceptionC, Mixed_6c: InceptionC, Mixed_6d: InceptionC, Mixed_6e: InceptionC,
-        Mixed_7a: InceptionD, Mixed_7b: InceptionE, Mixed_7c: InceptionE, dropout: Dropout, fc: Linear
-    }
+/// Five convolutions, eleven blocks of branches, and a dense layer over the means.
+#[derive(Module, Debug)]
+pub struct InceptionV3 {
+    Conv2d_1a_3x3: BasicConv2d,
+    Conv2d_2a_3x3: BasicConv2d,
+    Conv2d_2b_3x3: BasicConv2d,
+    Conv2d_3b_1x1: BasicConv2d,
+    Conv2d_4a_3x3: BasicConv2d,
+    Mixed_5b: InceptionA,
+    Mixed_5c: InceptionA,
+    Mixed_5d: InceptionA,
+    Mixed_6a: InceptionB,
+    Mixed_6b: InceptionC,
+    Mixed_6c: InceptionC,
+    Mixed_6d: InceptionC,
+    Mixed_6e: InceptionC,
+    Mixed_7a: InceptionD,
+    Mixed_7b: InceptionE,
+    Mixed_7c: InceptionE,
+    dropout: Dropout,
+    fc: Linear,
 }
 
 impl InceptionV3 {
