@@ -13,13 +13,14 @@
 //! | inception score | [`inception_score`] | Salimans et al. 2016 |
 //! | recognised classes | [`recognition`] | accuracy of a classifier on made pictures |
 //! | retrieval | [`retrieval`] | R-precision, Xu et al. 2018 |
+//! | what the network reads | [`inception_planes`] | Parmar et al. 2022; clean-fid |
 
 mod features;
 mod frechet;
 mod inception_score;
 mod kernel;
 mod manifold;
-// mod picture;
+mod picture;
 mod recognition;
 mod symmetric;
 
@@ -31,5 +32,5 @@ pub use frechet::{Statistics, frechet_distance};
 pub use inception_score::{InceptionScore, inception_score};
 pub use kernel::{KernelDistance, KernelOptions, kernel_distance, kernel_distance_of_all};
 pub use manifold::{ManifoldOptions, ManifoldScores, manifold_scores};
-// pub use picture::{INCEPTION_SIDE, Levels, inception_planes};
+pub use picture::{INCEPTION_SIDE, Levels, inception_planes};
 pub use recognition::{ClassRecognition, Recognition, Retrieval, recognition, retrieval};

@@ -4,7 +4,7 @@
 //! The Fréchet distance's own network is the same with other pools (pytorch-fid's `FIDInception…`): see
 //! [`NetConfig::fid_pools`].
 //!
-//! Each block is written once, over a [`Way`]: running it on tensors or writing it down.
+//! Each block is written once, over a `Way`: running it on tensors or writing it down.
 
 #![allow(non_snake_case, reason = "fields carry torchvision's names")]
 
