@@ -9,6 +9,7 @@ pub mod config;
 pub mod dataset;
 pub mod learner;
 pub mod loss;
+pub mod metrics;
 pub mod net;
 pub mod predict;
 pub mod report;
