@@ -7,6 +7,7 @@ use crate::classify::metrics::ClassifyScores;
 use crate::data::{convert, inspect, synth};
 use crate::detect::metrics::DetectScores;
 use crate::detect::output::Predictions;
+use crate::generate::evaluation::GenerateScores;
 
 /// One schema a kind of document, by the name of its file: the command's words joined by dashes.
 pub fn schemas() -> Vec<(&'static str, Schema)> {
@@ -40,6 +41,7 @@ pub fn schemas() -> Vec<(&'static str, Schema)> {
         ("fuse-train", of::<fuse::FuserTrained>()),
         ("fuse-transform", of::<fuse::Fused>()),
         ("fuse-score", of::<fuse::Figures>()),
+        ("generate-eval", of::<GenerateScores>()),
         ("generate-train", of::<generate::GeneratorTrained>()),
         ("model-info", of::<model::Info>()),
     ]

@@ -1,5 +1,6 @@
 //! `opticus generate`: words and numbers into new pictures.
 
+mod eval;
 mod train;
 
 use clap::Subcommand;
@@ -14,11 +15,14 @@ pub use train::GeneratorTrained;
 pub enum Verb {
     /// Train a generator and its discriminator on pictures.
     Train(Box<train::TrainArgs>),
+    /// Measure a generator against real pictures.
+    Eval(eval::EvalArgs),
 }
 
 /// Runs one verb.
 pub fn run(verb: Verb, global: &Global) -> Result<()> {
     match verb {
         Verb::Train(args) => train::run(&args, global),
+        Verb::Eval(args) => eval::run(&args, global),
     }
 }
