@@ -101,8 +101,7 @@ pub fn open(path: &Path, config: &TrainConfig) -> Result<Parts> {
         part.pictures = part.pictures.clone().with_color(color);
     }
     parts.channels = color.channels();
-    let first = parts.train.pictures.load(0)?;
-    parts.side = first.size.width.max(first.size.height).clamp(16, USUAL_SIDE);
+    parts.side = pictures_side(&parts.train.pictures);
     Ok(parts)
 }
 
@@ -189,10 +188,22 @@ pub fn open_for_measuring(
 fn labels(path: &Path, options: &OpenOptions) -> Result<Parts> {
     let splits = data::open(path, Format::Auto, options)?;
     splits.train.check_trainable()?;
-    let names = splits.classes().to_vec();
-    let wishes = splits.train.items().iter().map(|item| Wish::Label(item.label)).collect();
-    let train = Examples { pictures: splits.train, wishes, captions: Arc::new([]) };
-    Ok(parts(train, Condition::Label { names }, splits.skipped))
+    Ok(Parts { skipped: splits.skipped, ..labelled(splits.train) })
+}
+
+/// Pictures that are already open, asked by their labels.
+pub fn labelled(pictures: Labelled) -> Parts {
+    let names = pictures.classes().to_vec();
+    let wishes = pictures.items().iter().map(|item| Wish::Label(item.label)).collect();
+    let (side, channels) = (pictures_side(&pictures), pictures.color().channels());
+    let train = Examples { pictures, wishes, captions: Arc::new([]) };
+    Parts { side, channels, ..parts(train, Condition::Label { names }, Vec::new()) }
+}
+
+/// The side that suits pictures: their own, within bounds.
+fn pictures_side(pictures: &Labelled) -> u32 {
+    let side = pictures.load(0).map_or(USUAL_SIDE, |first| first.size.width.max(first.size.height));
+    side.clamp(16, USUAL_SIDE)
 }
 
 fn loose(path: &Path, options: &OpenOptions) -> Result<Parts> {
