@@ -1,0 +1,24 @@
+//! Words and numbers into new pictures: generative adversarial networks.
+//!
+//! [`Generator`] is the noun: `Generator::load(path, &device)?.sample(&requests)?`.
+
+pub mod augment;
+pub mod condition;
+pub mod config;
+pub mod dataset;
+pub mod learner;
+pub mod loss;
+pub mod metrics;
+pub mod net;
+pub mod predict;
+pub mod report;
+pub mod sheet;
+pub mod text;
+pub mod training;
+pub mod watch;
+
+pub use condition::{Condition, Wish};
+pub use predict::{Generator, Request};
+
+/// The job's name in a model file's card.
+pub const JOB: &str = "generate";

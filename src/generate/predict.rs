@@ -1,0 +1,247 @@
+//! The one path from latent numbers and a wish to a picture: training's evaluation, the command line and the library all
+//! end in [`Generator::draw`].
+
+use std::path::Path;
+
+use burn::module::Module;
+use burn::tensor::Device;
+use opticus_pixels::{Image8, Size};
+use rand::RngExt;
+
+use super::condition::{Condition, Wish};
+use super::net::{Artist, Pictures, latents};
+use crate::bundle::{self, Bundle, Card};
+use crate::data::sampler::{DataRng, Purpose, rng_for};
+use crate::error::{Error, Result};
+use crate::nets::gan::GanConfig;
+use crate::nets::init::Scope;
+use crate::nets::state;
+
+/// Pictures drawn at once: the memory bound.
+const BATCH: usize = 64;
+/// The least truncation: below it, drawing normal numbers inside takes absurdly long.
+const LEAST_TRUNCATION: f64 = 0.05;
+
+/// What one picture is made from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Request {
+    /// Seed of the latent numbers.
+    pub seed: u64,
+    /// What is asked for.
+    pub wish: Wish,
+}
+
+/// A trained generator.
+#[derive(Clone, Debug)]
+pub struct Generator {
+    artist: Artist,
+    config: GanConfig,
+    pictures: Pictures,
+    device: Device,
+}
+
+impl Generator {
+    /// Loads an Opticus model file.
+    ///
+    /// # Errors
+    /// [`Error::ModelFile`] naming the file, if it is no generator.
+    pub fn load(path: impl AsRef<Path>, device: &Device) -> Result<Self> {
+        let path = path.as_ref();
+        Self::from_bundle(bundle::load(path)?, device).map_err(|e| match e {
+            Error::ModelFile(message) => Error::ModelFile(format!("{}: {message}", path.display())),
+            other => other,
+        })
+    }
+
+    /// A generator from a model file's contents.
+    ///
+    /// # Errors
+    /// [`Error::ModelFile`] if it is for another job or makes no sense.
+    pub fn from_bundle(bundle: Bundle, device: &Device) -> Result<Self> {
+        let Card { job, net, preprocessing, .. } = bundle.card;
+        if job != super::JOB {
+            return Err(Error::ModelFile(format!(
+                "this model is for the job `{job}`, not `{}`; use `opticus {job}`",
+                super::JOB
+            )));
+        }
+        let config: GanConfig = bundle::from_json("net", net)?;
+        let pictures: Pictures = bundle::from_json("preprocessing", preprocessing)?;
+        pictures.condition.validate()?;
+        let senseless = |e: Error| Error::ModelFile(format!("the card's `net` makes no sense: {e}"));
+        config.validate().map_err(senseless)?;
+        let blank = Artist::new(&config, &pictures.condition, &Scope::blank(device)).map_err(senseless)?;
+        Self::from_parts(state::load_map(blank, &bundle.tensors)?, config, pictures)
+    }
+
+    /// A generator from its parts.
+    ///
+    /// # Errors
+    /// [`Error::ModelFile`] for parts that do not fit.
+    pub fn from_parts(artist: Artist, config: GanConfig, pictures: Pictures) -> Result<Self> {
+        if artist.encoder.is_some() != pictures.condition.encoder().is_some() {
+            return Err(Error::ModelFile("the condition and the network do not belong together".into()));
+        }
+        let artist = artist.valid();
+        let device = artist.devices().into_iter().next().unwrap_or_else(Device::flex).without_autodiff();
+        Ok(Self { artist, config, pictures, device })
+    }
+
+    /// What pictures are asked by.
+    pub fn condition(&self) -> &Condition {
+        &self.pictures.condition
+    }
+
+    /// The networks' configuration.
+    pub fn config(&self) -> &GanConfig {
+        &self.config
+    }
+
+    /// The network and its encoder, in inference mode.
+    pub fn artist(&self) -> &Artist {
+        &self.artist
+    }
+
+    /// Where it computes.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// Extent of the pictures.
+    pub fn size(&self) -> Size {
+        Size::new(self.config.image_size as u32, self.config.image_size as u32)
+    }
+
+    /// The latent numbers of a seed: normal, of deviation one; with a truncation, numbers farther from zero than it are
+    /// drawn again (Brock et al. 2019, "BigGAN", section 3.1): less variety, more typical pictures.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a truncation that is not positive.
+    pub fn latent(&self, seed: u64, truncation: Option<f64>) -> Result<Vec<f32>> {
+        let most = truncation.unwrap_or(f64::INFINITY);
+        if most.is_nan() || most < LEAST_TRUNCATION {
+            return Err(Error::Config(format!("--truncation {most}; give {LEAST_TRUNCATION} or more")));
+        }
+        let mut rng = rng_for(seed, Purpose::Latent, 0, 0);
+        let mut one = || loop {
+            let number = normal(&mut rng);
+            if f64::from(number).abs() <= most {
+                return number;
+            }
+        };
+        Ok((0..self.config.latent).map(|_| one()).collect())
+    }
+
+    /// The pictures of these seeds and wishes: grey, RGB or RGBA. A picture is the same whatever others are asked for
+    /// with it.
+    ///
+    /// # Errors
+    /// As [`Self::latent`] and [`Self::draw`].
+    pub fn sample(&self, requests: &[Request], truncation: Option<f64>) -> Result<Vec<Image8>> {
+        let mut numbers = Vec::with_capacity(requests.len());
+        for request in requests {
+            numbers.push(self.latent(request.seed, truncation)?);
+        }
+        let wishes: Vec<Wish> = requests.iter().map(|r| r.wish.clone()).collect();
+        self.draw(&numbers, &wishes)
+    }
+
+    /// The pictures of these latent numbers and wishes, one of each a picture.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for wishes or numbers that are not the model's; [`Error::ModelFile`] for weights that give no
+    /// picture.
+    pub fn draw(&self, numbers: &[Vec<f32>], wishes: &[Wish]) -> Result<Vec<Image8>> {
+        if numbers.len() != wishes.len() || numbers.iter().any(|n| n.len() != self.config.latent) {
+            return Err(Error::Config(format!(
+                "{} latent vectors for {} wishes; give one of {} numbers for each",
+                numbers.len(),
+                wishes.len(),
+                self.config.latent
+            )));
+        }
+        let mut pictures = Vec::with_capacity(numbers.len());
+        for (numbers, wishes) in numbers.chunks(BATCH).zip(wishes.chunks(BATCH)) {
+            let input = self.condition().input(wishes, &self.device)?;
+            let latent = latents(numbers.concat(), self.config.latent, &self.device);
+            let values = state::host(self.artist.forward(latent, input.as_ref()));
+            if values.iter().any(|v| !v.is_finite()) {
+                return Err(Error::ModelFile("the model's weights give values that are no numbers".into()));
+            }
+            let stride = values.len() / wishes.len().max(1);
+            pictures.extend(values.chunks_exact(stride.max(1)).map(|v| to_picture(v, self.size())));
+        }
+        Ok(pictures)
+    }
+}
+
+/// A picture's samples as the network's values [c, h, w]: `v / 127.5 − 1`, colour multiplied by alpha first.
+pub fn to_values(image: &Image8) -> Vec<f32> {
+    let (n, area) = (image.channels, image.size.area() as usize);
+    let mut values = vec![0.0; n * area];
+    for (i, pixel) in image.data.chunks_exact(n).enumerate() {
+        let alpha = if n == 4 { f32::from(pixel[3]) / 255.0 } else { 1.0 };
+        for (c, v) in pixel.iter().enumerate() {
+            let part = if c == 3 { 1.0 } else { alpha };
+            values[c * area + i] = f32::from(*v) * part / 127.5 - 1.0;
+        }
+    }
+    values
+}
+
+/// The other way.
+pub fn to_picture(values: &[f32], size: Size) -> Image8 {
+    let area = size.area() as usize;
+    let n = values.len() / area.max(1);
+    let mut data = vec![0u8; values.len()];
+    for (i, pixel) in data.chunks_exact_mut(n.max(1)).enumerate() {
+        let level = |c: usize| (values[c * area + i] + 1.0) * 127.5;
+        let alpha = if n == 4 { (level(3) / 255.0).clamp(0.0, 1.0) } else { 1.0 };
+        for (c, v) in pixel.iter_mut().enumerate() {
+            let part = if c == 3 || alpha <= 0.0 { 1.0 } else { alpha };
+            let value = if c < 3 && alpha < 0.5 / 255.0 { 0.0 } else { level(c) / part };
+            *v = value.round().clamp(0.0, 255.0) as u8;
+        }
+    }
+    Image8 { size, channels: n, data }
+}
+
+/// A number of the standard normal distribution (Box and Muller 1958).
+pub fn normal(rng: &mut DataRng) -> f32 {
+    let radius = (-2.0 * (1.0 - rng.random::<f64>()).ln()).sqrt();
+    (radius * (std::f64::consts::TAU * rng.random::<f64>()).cos()) as f32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn samples_come_back(pixels in proptest::collection::vec(any::<u8>(), 16)) {
+            for channels in [1usize, 4] {
+                let size = Size::new(4, 4 / channels as u32);
+                let image = Image8 { size, channels, data: pixels.clone() };
+                let back = to_picture(&to_values(&image), size);
+                for (a, b) in image.data.chunks_exact(channels).zip(back.data.chunks_exact(channels)) {
+                    if channels == 4 && a[3] == 0 {
+                        prop_assert_eq!(b, &[0; 4]);
+                    } else {
+                        prop_assert_eq!(a, b);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn normal_numbers_are_normal() {
+        let mut rng = rng_for(1, Purpose::Latent, 0, 0);
+        let numbers: Vec<f64> = (0..40_000).map(|_| f64::from(normal(&mut rng))).collect();
+        let moment = |k: i32| numbers.iter().map(|n| n.powi(k)).sum::<f64>() / numbers.len() as f64;
+        for (k, expected, tolerance) in [(1, 0.0, 0.02), (2, 1.0, 0.03), (3, 0.0, 0.08), (4, 3.0, 0.2)] {
+            assert!((moment(k) - expected).abs() < tolerance, "{k}: {}", moment(k));
+        }
+    }
+}
