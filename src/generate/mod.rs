@@ -6,12 +6,16 @@ pub mod augment;
 pub mod condition;
 pub mod config;
 pub mod dataset;
+pub mod interpolate;
 pub mod learner;
 pub mod loss;
 pub mod metrics;
 pub mod net;
 pub mod predict;
+pub mod project;
+pub mod recipe;
 pub mod report;
+pub mod seeds;
 pub mod sheet;
 pub mod text;
 pub mod training;
@@ -19,6 +23,8 @@ pub mod watch;
 
 pub use condition::{Condition, Wish};
 pub use predict::{Generator, Request};
+pub use recipe::{Ask, Recipe};
+pub use seeds::Seeds;
 
 /// The job's name in a model file's card.
 pub const JOB: &str = "generate";
