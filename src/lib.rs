@@ -11,6 +11,7 @@ pub mod detect;
 pub mod error;
 pub mod files;
 pub mod fuse;
+pub mod generate;
 pub mod nets;
 pub mod report;
 pub mod settings;

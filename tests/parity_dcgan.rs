@@ -10,7 +10,7 @@ use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn::tensor::activation::softplus;
 use burn::tensor::{Device, Tensor, TensorData};
-use opticus::nets::dcgan::{DcganConfig, Discriminator, Generator};
+use opticus::nets::gan::{Discriminator, GanConfig, GanKind, Generator};
 use opticus::nets::init::Scope;
 use opticus::nets::state;
 use opticus::tensors::TensorMap;
@@ -38,12 +38,30 @@ struct Golden {
 
 #[derive(Deserialize)]
 struct Case {
-    config: DcganConfig,
+    config: Reference,
     generator_names: String,
     discriminator_names: String,
     evaluated: Evaluated,
     gradients: Differentiated,
     trained: Trained,
+}
+
+/// The reference's configuration.
+#[derive(Clone, Copy, Debug, Deserialize)]
+struct Reference {
+    image_size: usize,
+    channels: usize,
+    latent: usize,
+    generator_width: usize,
+    discriminator_width: usize,
+}
+
+impl Reference {
+    fn config(self) -> GanConfig {
+        let Self { image_size, channels, latent, generator_width, discriminator_width } = self;
+        let usual = GanConfig::defaults(GanKind::Dcgan, image_size, channels);
+        GanConfig { latent, generator_width, discriminator_width, ..usual }
+    }
 }
 
 #[derive(Deserialize)]
@@ -73,7 +91,8 @@ fn cases() -> Vec<Case> {
     golden.cases
 }
 
-fn networks(config: DcganConfig, device: &Device) -> (Generator, Discriminator) {
+fn networks(config: Reference, device: &Device) -> (Generator, Discriminator) {
+    let config = config.config();
     let scope = Scope::blank(device);
     let generator = config.generator(&scope).unwrap();
     let discriminator = config.discriminator(&scope).unwrap();
@@ -90,7 +109,7 @@ fn input<const D: usize>(name: &str, shape: [usize; D], device: &Device) -> Tens
     Tensor::from_data(TensorData::new(values, shape), device)
 }
 
-fn pictures(config: DcganConfig) -> [usize; 4] {
+fn pictures(config: Reference) -> [usize; 4] {
     [BATCH, config.channels, config.image_size, config.image_size]
 }
 
@@ -106,11 +125,11 @@ fn both_networks_have_torchs_names_pictures_and_logits() {
         let (generator, discriminator) = networks(config, &device);
         assert_eq!(names_digest(&state::to_map(&generator)), generator_names, "{config:?}");
         assert_eq!(names_digest(&state::to_map(&discriminator)), discriminator_names, "{config:?}");
-        let made = generator.forward(input("latent", [BATCH, config.latent], &device));
+        let made = generator.forward(input("latent", [BATCH, config.latent], &device), None);
         assert_eq!(made.dims(), pictures(config));
         let what = format!("{config:?}");
         assert_close(&statistics(&values(made)), &evaluated.pictures, PICTURES, &what);
-        let logits = discriminator.forward(input("real", pictures(config), &device));
+        let logits = discriminator.forward(input("real", pictures(config), &device), None);
         assert_close(&values(logits), &evaluated.logits, PICTURES, &what);
     }
 }
@@ -120,8 +139,8 @@ fn gradients_of_both_networks_are_torchs() {
     for Case { config, gradients, .. } in cases() {
         let device = Device::flex().autodiff();
         let (generator, discriminator) = networks(config, &device);
-        let made = generator.forward(input("latent", [BATCH, config.latent], &device));
-        let loss = loss(discriminator.forward(made), true);
+        let made = generator.forward(input("latent", [BATCH, config.latent], &device), None);
+        let loss = loss(discriminator.forward(made, None), true);
         assert_close(&values(loss.clone()), &[gradients.loss], LOSSES, "loss");
         let computed = loss.backward();
         for (who, ours, wanted) in [
@@ -149,13 +168,14 @@ fn two_steps_of_training_lose_and_change_what_torchs_do() {
             [(); 2].map(|()| Optimizer::new(adam.clone()).unwrap());
         for (step, wanted) in trained.losses.into_iter().enumerate() {
             let real = input(&format!("real {step}"), pictures(config), &device);
-            let made = generator.forward(input(&format!("latent {step}"), [BATCH, config.latent], &device));
-            let on_real = loss(discriminator.forward(real), true);
-            let on_made = loss(discriminator.forward(made.clone().detach()), false);
+            let made =
+                generator.forward(input(&format!("latent {step}"), [BATCH, config.latent], &device), None);
+            let on_real = loss(discriminator.forward(real, None), true);
+            let on_made = loss(discriminator.forward(made.clone().detach(), None), false);
             let gradients = (on_real.clone() + on_made.clone()).backward();
             let gradients = GradientsParams::from_grads(gradients, &discriminator);
             discriminator = of_discriminator.step(discriminator, &gradients, 2e-4);
-            let fooled = loss(discriminator.forward(made), true);
+            let fooled = loss(discriminator.forward(made, None), true);
             let gradients = GradientsParams::from_grads(fooled.backward(), &generator);
             generator = of_generator.step(generator, &gradients, 2e-4);
             let losses = [on_real, on_made, fooled].map(|loss| values(loss)[0]);
@@ -184,16 +204,16 @@ fn assert_changes(before: &TensorMap, after: &TensorMap, wanted: BTreeMap<String
 #[test]
 fn impossible_configurations_name_the_setting() {
     let scope = Scope::blank(&Device::flex());
-    let good = DcganConfig { image_size: 16, ..DcganConfig::default() };
+    let good = GanConfig::defaults(GanKind::Dcgan, 16, 3);
     assert!(good.validate().is_ok());
     for (config, named) in [
-        (DcganConfig { image_size: 8, ..good }, "image_size 8"),
-        (DcganConfig { image_size: 48, ..good }, "image_size 48"),
-        (DcganConfig { image_size: 256, ..good }, "image_size 256"),
-        (DcganConfig { channels: 2, ..good }, "2 channels"),
-        (DcganConfig { latent: 0, ..good }, "latent 0"),
-        (DcganConfig { generator_width: 0, ..good }, "generator_width 0"),
-        (DcganConfig { discriminator_width: 1 << 20, ..good }, "discriminator_width 1048576"),
+        (GanConfig { image_size: 8, ..good.clone() }, "image_size 8"),
+        (GanConfig { image_size: 44, ..good.clone() }, "image_size 44"),
+        (GanConfig { image_size: 256, ..good.clone() }, "image_size 256"),
+        (GanConfig { channels: 2, ..good.clone() }, "2 channels"),
+        (GanConfig { latent: 0, ..good.clone() }, "latent 0"),
+        (GanConfig { generator_width: 0, ..good.clone() }, "generator_width 0"),
+        (GanConfig { discriminator_width: 1 << 20, ..good.clone() }, "discriminator_width 1048576"),
     ] {
         for error in [config.generator(&scope).err(), config.discriminator(&scope).err()] {
             let error = error.unwrap();
@@ -205,7 +225,7 @@ fn impossible_configurations_name_the_setting() {
 
 #[test]
 fn initial_weights_follow_the_paper() {
-    let config = DcganConfig::default();
+    let config = GanConfig::defaults(GanKind::Dcgan, 64, 3);
     let scope = Scope::seeded(3, &Device::flex());
     let generator = state::to_map(&config.generator(&scope).unwrap());
     let discriminator = state::to_map(&config.discriminator(&scope).unwrap());

@@ -132,6 +132,7 @@ impl Learner for ClassifyLearner {
             loss: total,
             examples: count,
             figures: vec![("top1", right as f64 / count.max(1) as f64)],
+            notes: Vec::new(),
         })
     }
 

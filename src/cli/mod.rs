@@ -6,6 +6,7 @@ mod data;
 mod detect;
 mod doctor;
 mod fuse;
+mod generate;
 mod inputs;
 mod interrupt;
 mod machine;
@@ -66,6 +67,9 @@ enum Job {
     /// Several pictures into one better picture.
     #[command(subcommand)]
     Fuse(fuse::Verb),
+    /// Words and numbers into new pictures.
+    #[command(subcommand)]
+    Generate(generate::Verb),
     /// Look at, convert and synthesise data sets.
     #[command(subcommand)]
     Data(data::DataArgs),
@@ -112,6 +116,7 @@ fn run(cli: Cli) -> Result<(), Error> {
         Job::Classify(verb) => classify::run(verb, &global),
         Job::Detect(verb) => detect::run(verb, &global),
         Job::Fuse(verb) => fuse::run(verb, &global),
+        Job::Generate(verb) => generate::run(verb, &global),
         Job::Data(args) => data::run(args, global.json),
         Job::Model(verb) => model::run(verb, &global),
         Job::Tour(args) => tour::run(&args, &global),

@@ -2,7 +2,7 @@
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
-use super::{bench, classify, detect, doctor, fuse, model};
+use super::{bench, classify, detect, doctor, fuse, generate, model};
 use crate::classify::metrics::ClassifyScores;
 use crate::data::{convert, inspect, synth};
 use crate::detect::metrics::DetectScores;
@@ -40,6 +40,7 @@ pub fn schemas() -> Vec<(&'static str, Schema)> {
         ("fuse-train", of::<fuse::FuserTrained>()),
         ("fuse-transform", of::<fuse::Fused>()),
         ("fuse-score", of::<fuse::Figures>()),
+        ("generate-train", of::<generate::GeneratorTrained>()),
         ("model-info", of::<model::Info>()),
     ]
 }

@@ -25,6 +25,8 @@ pub enum Purpose {
     Synth = 5,
     /// Choosing examples to show.
     Show = 6,
+    /// Latent numbers of a generator.
+    Latent = 7,
 }
 
 /// The random stream of (seed, purpose, epoch, index). The four numbers are the 256-bit key of a ChaCha8

@@ -332,7 +332,7 @@ impl Learner for DetectLearner {
                 ema.update(&self.net);
             }
         }
-        Ok(StepReport { loss: total, examples: count, figures })
+        Ok(StepReport { loss: total, examples: count, figures, notes: Vec::new() })
     }
 
     fn evaluate(&mut self) -> Result<Evaluation> {

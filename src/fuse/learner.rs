@@ -116,7 +116,12 @@ impl Learner for FuseLearner {
                 ema.update(&self.net);
             }
         }
-        Ok(StepReport { loss, examples: count, figures: vec![("mef_ssim", 1.0 - structure)] })
+        Ok(StepReport {
+            loss,
+            examples: count,
+            figures: vec![("mef_ssim", 1.0 - structure)],
+            notes: Vec::new(),
+        })
     }
 
     fn evaluate(&mut self) -> Result<Evaluation> {

@@ -27,7 +27,7 @@ pub struct Changes {
 impl Changes {
     /// Draws for `n` pictures of a side; each kind of change falls on a picture with this probability.
     pub fn draw(n: usize, side: usize, probability: f64, config: &AugmentSection, rng: &mut DataRng) -> Self {
-        let mut hit = |rng: &mut DataRng| rng.random::<f64>() < probability;
+        let hit = |rng: &mut DataRng| rng.random::<f64>() < probability;
         let colour = config.colour.then(|| {
             let mut one = || {
                 let [b, s, c] = [rng.random::<f32>(), rng.random::<f32>(), rng.random::<f32>()];
@@ -69,8 +69,8 @@ impl Changes {
         x = x + 1.0;
         if let Some(shifts) = &self.shifts {
             // Shifts as products with matrices of zeros and ones: gradients for free, and one kernel.
-            let across = Tensor::from_data(shifters(shifts, 0, w, false), &device); // [n, 1, w, w]
-            let down = Tensor::from_data(shifters(shifts, 1, h, true), &device); // [n, 1, h, h]
+            let across: Tensor<4> = Tensor::from_data(shifters(shifts, 0, w, false), &device); // [n, 1, w, w]
+            let down: Tensor<4> = Tensor::from_data(shifters(shifts, 1, h, true), &device); // [n, 1, h, h]
             x = down.expand([n, c, h, h]).matmul(x).matmul(across.expand([n, c, w, w]));
         }
         if let Some(holes) = &self.holes {

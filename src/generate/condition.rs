@@ -67,7 +67,9 @@ impl Condition {
         let refuse = |what: &str| Err(Error::ModelFile(format!("the card's condition {what}")));
         match self {
             Self::None => Ok(()),
-            Self::Label { names } if !(1..=MAX_NAMES).contains(&names.len()) => refuse("has no labels, or too many"),
+            Self::Label { names } if !(1..=MAX_NAMES).contains(&names.len()) => {
+                refuse("has no labels, or too many")
+            }
             Self::Numbers { columns, means, deviations } => {
                 let fits = (1..=MAX_COLUMNS).contains(&columns.len())
                     && [means.len(), deviations.len()] == [columns.len(); 2]
@@ -185,14 +187,17 @@ impl Condition {
                 ConditionInput::Labels(values)
             }
             Self::Numbers { columns, .. } => {
-                let mut values = Vec::with_capacity(n * columns.len());
+                let mut values: Vec<f32> = Vec::with_capacity(n * columns.len());
                 for wish in wishes {
                     match wish {
                         Wish::Numbers(numbers) if numbers.len() == columns.len() => values.extend(numbers),
                         _ => return Err(foreign()),
                     }
                 }
-                ConditionInput::Numbers(Tensor::from_data(TensorData::new(values, [n, columns.len()]), device))
+                ConditionInput::Numbers(Tensor::from_data(
+                    TensorData::new(values, [n, columns.len()]),
+                    device,
+                ))
             }
             Self::Text { vocabulary, length } => {
                 let mut values = Vec::with_capacity(n * length);
@@ -222,7 +227,10 @@ impl Condition {
             }
             (Self::Text { vocabulary, .. }, Wish::Tokens(tokens)) => {
                 let word = |t: &u32| {
-                    (*t as usize).checked_sub(1).and_then(|i| vocabulary.words().get(i)).map_or("?", String::as_str)
+                    (*t as usize)
+                        .checked_sub(1)
+                        .and_then(|i| vocabulary.words().get(i))
+                        .map_or("?", String::as_str)
                 };
                 tokens.iter().map(word).collect::<Vec<_>>().join(" ")
             }

@@ -87,6 +87,33 @@ pub enum Asked {
     Text,
 }
 
+impl Asked {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Auto, Self::None, Self::Label, Self::Numbers, Self::Text];
+
+    /// What `--condition` calls it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::None => "none",
+            Self::Label => "label",
+            Self::Numbers => "numbers",
+            Self::Text => "text",
+        }
+    }
+}
+
+impl std::str::FromStr for Asked {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        Self::ALL.into_iter().find(|asked| asked.name() == name).ok_or_else(|| {
+            let names = Self::ALL.map(Self::name).join(", ");
+            Error::Config(format!("the condition `{name}` is not known; there are {names}"))
+        })
+    }
+}
+
 /// The pictures, and what is known of them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -275,7 +302,9 @@ impl TrainConfig {
             GanKind::DenseGan | GanKind::Dcgan => &DCGAN,
             GanKind::ResnetGan => &RESNET_GAN,
         };
-        for (key, value) in recipe.iter().chain(&[("fit.batch_size", "64"), ("schedule.warmup_epochs", "0.0")]) {
+        for (key, value) in
+            recipe.iter().chain(&[("fit.batch_size", "64"), ("schedule.warmup_epochs", "0.0")])
+        {
             if !draft.has(key) {
                 draft.set_text(&format!("{key}={value}"))?;
             }
@@ -322,11 +351,14 @@ impl TrainConfig {
         }
         if data.condition == Asked::Numbers && data.columns.is_empty() {
             return Err(Error::Config(
-                "data.columns is empty; name the columns of the table to ask by, e.g. --columns width,angle".into(),
+                "data.columns is empty; name the columns of the table to ask by, e.g. --columns width,angle"
+                    .into(),
             ));
         }
         if self.fit.accumulate != 1 {
-            return Err(Error::Config("fit.accumulate: two networks take turns at each batch; leave it at 1".into()));
+            return Err(Error::Config(
+                "fit.accumulate: two networks take turns at each batch; leave it at 1".into(),
+            ));
         }
         if self.fit.batch_size < 2 {
             return Err(Error::Config("fit.batch_size is 1; batch norm needs at least 2".into()));

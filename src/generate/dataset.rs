@@ -16,7 +16,8 @@ use super::text::{Vocabulary, words};
 use crate::data::described::{self, Described};
 use crate::data::sampler::{DataRng, Purpose, epoch_order, rng_for};
 use crate::data::{
-    self, Cached, Dataset, Format, Labelled, Loader, LoaderOptions, OpenOptions, Skipped, UNLABELLED, open_pictures,
+    self, Cached, Dataset, Format, Labelled, Loader, LoaderOptions, OpenOptions, Skipped, UNLABELLED,
+    open_pictures,
 };
 use crate::error::{Error, Result};
 
@@ -68,7 +69,9 @@ pub fn open(path: &Path, config: &TrainConfig) -> Result<Parts> {
     };
     let mut parts = match asked {
         Asked::Text => text(described::captions(path, &options)?, config)?,
-        Asked::Numbers => numbers(described::numbers(path, &config.data.columns, &options)?, &config.data.columns)?,
+        Asked::Numbers => {
+            numbers(described::numbers(path, &config.data.columns, &options)?, &config.data.columns)?
+        }
         Asked::Label => labels(path, &options)?,
         Asked::None => loose(path, &options)?,
         // What has classes is asked by them; anything else is a pile of pictures.
@@ -87,7 +90,9 @@ pub fn open(path: &Path, config: &TrainConfig) -> Result<Parts> {
         Some(3) => ColorMode::Rgb,
         Some(4) => ColorMode::Rgba,
         Some(n) => {
-            return Err(Error::Config(format!("--channels {n}; give 1 for grey, 3 for colour, 4 with alpha")));
+            return Err(Error::Config(format!(
+                "--channels {n}; give 1 for grey, 3 for colour, 4 with alpha"
+            )));
         }
         None if described::has_alpha(&parts.train.pictures) => ColorMode::Rgba,
         None => parts.train.pictures.color(),
@@ -292,7 +297,8 @@ pub fn training_loader(examples: &Examples, side: u32, config: &TrainConfig) -> 
         given => given.max(config.fit.batch_size),
     };
     let budget = (config.data.cache_mb as u64) << 20;
-    let pictures = Cached::new(examples.pictures.clone(), budget).prepared(move |image| prepare(&image, side));
+    let pictures =
+        Cached::new(examples.pictures.clone(), budget).prepared(move |image| prepare(&image, side));
     let visits = Visits { pictures, wishes: Arc::clone(&examples.wishes), labels, count };
     let options = LoaderOptions {
         batch_size: config.fit.batch_size,

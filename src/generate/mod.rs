@@ -3,13 +3,13 @@
 //! [`Generator`] is the noun: `Generator::load(path, &device)?.sample(&requests)?`.
 
 pub mod augment;
+pub mod cells;
 pub mod condition;
 pub mod config;
 pub mod dataset;
 pub mod interpolate;
 pub mod learner;
 pub mod loss;
-pub mod metrics;
 pub mod net;
 pub mod predict;
 pub mod project;

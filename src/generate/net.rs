@@ -44,7 +44,8 @@ impl Artist {
     /// # Errors
     /// [`Error::Config`](crate::Error::Config) for layers that make no sense.
     pub fn new(config: &GanConfig, condition: &Condition, scope: &Scope) -> Result<Self> {
-        let encoder = condition.encoder().map(|e| e.build(config.condition, &scope.at("encoder"))).transpose()?;
+        let encoder =
+            condition.encoder().map(|e| e.build(config.condition, &scope.at("encoder"))).transpose()?;
         Ok(Self { generator: config.generator(&scope.at("generator"))?, encoder })
     }
 
@@ -69,13 +70,14 @@ impl Critic {
     /// # Errors
     /// As [`Artist::new`].
     pub fn new(config: &GanConfig, condition: &Condition, scope: &Scope) -> Result<Self> {
-        let encoder = condition.encoder().map(|e| e.build(config.condition, &scope.at("encoder"))).transpose()?;
+        let encoder =
+            condition.encoder().map(|e| e.build(config.condition, &scope.at("encoder"))).transpose()?;
         Ok(Self { discriminator: config.discriminator(&scope.at("discriminator"))?, encoder })
     }
 
-    /// Pictures [n, c, h, w] to verdicts `[n]`, higher for what looks real and as asked.
-    pub fn forward(&self, pictures: Tensor<4>, input: Option<&ConditionInput>) -> Tensor<1> {
-        self.discriminator.forward(pictures, encode(self.encoder.as_ref(), input))
+    /// What is asked for, as vectors [n, condition].
+    pub fn encode(&self, input: Option<&ConditionInput>) -> Option<Tensor<2>> {
+        encode(self.encoder.as_ref(), input)
     }
 }
 

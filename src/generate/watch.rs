@@ -61,7 +61,9 @@ impl Watch {
                 "the pictures made differ by {:.0} % of what real ones differ by: the generator has collapsed",
                 100.0 * look.diversity
             ),
-            false => format!("the discriminator tells real from made by {:.0}: the generator has lost", look.gap),
+            false => {
+                format!("the discriminator tells real from made by {:.0}: the generator has lost", look.gap)
+            }
         };
         if !kept || self.returns >= config.returns {
             return Advice::Warn(what);
@@ -117,7 +119,11 @@ mod tests {
         assert_eq!(watch.look(look(0.1, 1.0), true, &config), Advice::GoOn);
         assert!(matches!(watch.look(look(0.1, 1.0), true, &config), Advice::Return(_)));
         assert_eq!(watch.returns, 1);
-        assert_eq!(watch.look(look(0.8, 1.0), true, &config), Advice::Keep, "a new good state replaces the old");
+        assert_eq!(
+            watch.look(look(0.8, 1.0), true, &config),
+            Advice::Keep,
+            "a new good state replaces the old"
+        );
     }
 
     #[test]

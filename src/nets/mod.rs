@@ -7,9 +7,9 @@ pub mod backbone;
 pub mod config;
 #[cfg(test)]
 mod conformance;
-pub mod dcgan;
 pub mod detector;
 pub mod fusion;
+pub mod gan;
 pub mod graph;
 pub mod import;
 pub mod init;

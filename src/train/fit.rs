@@ -274,7 +274,8 @@ impl<L: Learner, S: BatchSource<Batch = L::Batch>> Fit<'_, L, S> {
         let Place { epoch, step, .. } = self.place;
         let context =
             StepContext { epoch, step, lr: self.schedule.lr(step), seed: seed::mix(&[self.run.seed, step]) };
-        let StepReport { loss, examples, figures } = self.learner.step(batch, &context)?;
+        let StepReport { loss, examples, figures, notes } = self.learner.step(batch, &context)?;
+        notes.iter().for_each(|note| self.progress.message(note));
         if !loss.is_finite() {
             return Err(self.diverged(&format!("the loss is {loss}")));
         }

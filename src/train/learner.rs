@@ -34,6 +34,8 @@ pub struct StepReport {
     /// Means over the batch of the job's own figures: the same names in the same order at every step. The first is
     /// shown while training.
     pub figures: Figures,
+    /// What the user should know at once.
+    pub notes: Vec<String>,
 }
 
 /// What an evaluation found.

@@ -7,7 +7,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 
 use super::{BenchArgs, Work, noise, repeat};
 use crate::error::{Error, Result};
-use crate::nets::dcgan::{DcganConfig, Discriminator, Generator};
+use crate::nets::gan::{Discriminator, GanConfig, GanKind, Generator};
 use crate::nets::init::Scope;
 use crate::train::{Optimizer, OptimizerConfig, Rule};
 
@@ -16,23 +16,23 @@ pub const NAME: &str = "dcgan";
 
 /// Milliseconds of each step of training, or of each batch of pictures made.
 pub fn time(work: Work, args: &BenchArgs, device: &Device) -> Result<Vec<f64>> {
-    let config = DcganConfig { image_size: args.image_size as usize, ..DcganConfig::default() };
+    let config = GanConfig::defaults(GanKind::Dcgan, args.image_size as usize, 3);
     match work {
-        Work::Infer => infer(config, args, device),
-        Work::Train => train(config, args, device),
+        Work::Infer => infer(&config, args, device),
+        Work::Train => train(&config, args, device),
     }
 }
 
-fn infer(config: DcganConfig, args: &BenchArgs, device: &Device) -> Result<Vec<f64>> {
+fn infer(config: &GanConfig, args: &BenchArgs, device: &Device) -> Result<Vec<f64>> {
     let generator = config.generator(&Scope::seeded(0, device))?;
     let latent = latent(config, args.batch_size as usize, device);
     repeat(args.iterations, || {
-        let pictures: Vec<f32> = generator.forward(latent.clone()).into_data().iter().collect();
+        let pictures: Vec<f32> = generator.forward(latent.clone(), None).into_data().iter().collect();
         finite(&pictures)
     })
 }
 
-fn train(config: DcganConfig, args: &BenchArgs, device: &Device) -> Result<Vec<f64>> {
+fn train(config: &GanConfig, args: &BenchArgs, device: &Device) -> Result<Vec<f64>> {
     let device = device.clone().autodiff();
     let n = args.batch_size as usize;
     let shape = [n, config.channels, config.image_size, config.image_size];
@@ -50,7 +50,7 @@ fn train(config: DcganConfig, args: &BenchArgs, device: &Device) -> Result<Vec<f
     })
 }
 
-fn latent(config: DcganConfig, n: usize, device: &Device) -> Tensor<2> {
+fn latent(config: &GanConfig, n: usize, device: &Device) -> Tensor<2> {
     Tensor::from_data(TensorData::new(noise(n * config.latent), [n, config.latent]), device)
 }
 
@@ -70,7 +70,7 @@ struct Pair {
 }
 
 impl Pair {
-    fn new(config: DcganConfig, device: &Device) -> Result<Self> {
+    fn new(config: &GanConfig, device: &Device) -> Result<Self> {
         let adam =
             OptimizerConfig { kind: Rule::Adam, weight_decay: 0.0, beta1: 0.5, ..OptimizerConfig::default() };
         let scope = Scope::seeded(0, device);
@@ -87,16 +87,16 @@ impl Pair {
     fn step(mut self, real: Tensor<4>, latent: Tensor<2>) -> (Self, [Tensor<1>; 3]) {
         // A rate so small that the weights stay sane however long the timing takes.
         const RATE: f64 = 1e-6;
-        let on_real = loss(self.discriminator.forward(real), true);
-        let made = self.generator.forward(latent);
-        let on_made = loss(self.discriminator.forward(made.clone().detach()), false);
+        let on_real = loss(self.discriminator.forward(real, None), true);
+        let made = self.generator.forward(latent, None);
+        let on_made = loss(self.discriminator.forward(made.clone().detach(), None), false);
         let gradients = (on_real.clone() + on_made.clone()).backward();
         let gradients = GradientsParams::from_grads(gradients, &self.discriminator);
         self.discriminator = self.of_discriminator.step(self.discriminator, &gradients, RATE);
         drop(gradients);
         // The gradient passes through the discriminator, but its own weights' is not asked for.
         let judge = self.discriminator.no_grad();
-        let fooled = loss(judge.forward(made), true);
+        let fooled = loss(judge.forward(made, None), true);
         let gradients = GradientsParams::from_grads(fooled.backward(), &self.generator);
         self.generator = self.of_generator.step(self.generator, &gradients, RATE);
         self.discriminator = judge.unfreeze();

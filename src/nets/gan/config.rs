@@ -5,7 +5,6 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::dcgan::DcganConfig;
 use super::{Discriminator, Generator};
 use crate::error::{Error, Result};
 use crate::nets::init::Scope;
@@ -129,7 +128,10 @@ impl GanConfig {
             ));
         }
         if ![1, 3, 4].contains(&self.channels) {
-            return refuse(format!("{} channels; give 1 for grey, 3 for colour, 4 with alpha", self.channels));
+            return refuse(format!(
+                "{} channels; give 1 for grey, 3 for colour, 4 with alpha",
+                self.channels
+            ));
         }
         let checks = [
             ("latent", self.latent, 1, MAX_LATENT),
@@ -149,7 +151,7 @@ impl GanConfig {
     /// As [`Self::validate`].
     pub fn generator(&self, scope: &Scope) -> Result<Generator> {
         self.validate()?;
-        Generator::new(self, scope)
+        Ok(Generator::new(self, scope))
     }
 
     /// The discriminator at this place.
@@ -158,21 +160,7 @@ impl GanConfig {
     /// As [`Self::validate`].
     pub fn discriminator(&self, scope: &Scope) -> Result<Discriminator> {
         self.validate()?;
-        Discriminator::new(self, scope)
-    }
-
-    /// DCGAN's own configuration.
-    pub(super) fn dcgan(&self) -> DcganConfig {
-        DcganConfig {
-            image_size: self.image_size,
-            channels: self.channels,
-            latent: self.latent + self.condition,
-            generator_width: self.generator_width,
-            discriminator_width: self.discriminator_width,
-            condition: self.condition,
-            spectral_norm: self.spectral_norm,
-            minibatch_std: self.minibatch_std,
-        }
+        Ok(Discriminator::new(self, scope))
     }
 
     /// Channels at each resolution, from the pictures' own downwards: doubled each time, up to eight times.

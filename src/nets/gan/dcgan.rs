@@ -3,135 +3,94 @@
 //! PyTorch's example (`main.0.weight`, …).
 //!
 //! Pictures of 64 pixels have five layers in each network; each doubling of the side adds one at the deep end, with
-//! twice the channels of its neighbour.
+//! twice the channels of its neighbour. Sides that are no powers of two (28, 36, …) have deepest maps of 5, 6, 7 or 9 pixels.
 
 use burn::module::Module;
 use burn::tensor::Tensor;
 use opticus_kernels::{Function, engine};
-use serde::{Deserialize, Serialize};
 
-use super::init::{Init, Scope, WeightInit};
-use super::layers::{
-    BatchNorm2d, Conv2d, Conv2dConfig, ConvTranspose2d, ConvTranspose2dConfig, transparent_module,
-};
-use crate::{Error, Result};
+use super::spectral::{SpectralConv2d, SpectralConv2dConfig, SpectralLinear};
+use super::{GanConfig, Look, with_deviation};
+use crate::nets::init::{Init, Scope, WeightInit};
+use crate::nets::layers::{BatchNorm2d, ConvTranspose2d, ConvTranspose2dConfig, transparent_module};
 
-/// Side of the deepest feature maps, and of all windows.
-const SEED: usize = 4;
-const SMALLEST: usize = 16;
-const LARGEST: usize = 128;
-/// Bounds that keep a hostile card from asking for absurd memory.
-const MAX_LATENT: usize = 4096;
-const MAX_WIDTH: usize = 1024;
+/// Side of all windows but the deepest.
+const WINDOW: usize = 4;
 /// Standard deviation of the initial weights; section 4.
 const DEVIATION: f64 = 0.02;
 /// Slope of the discriminator's LeakyReLU below zero; section 4.
 const SLOPE: f32 = 0.2;
 
-/// Everything that fixes the layers of both networks. Defaults: those of PyTorch's example.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct DcganConfig {
-    /// Width and height of the pictures: 16, 32, 64 or 128.
-    pub image_size: usize,
-    /// Channels of the pictures: 1 for grey, 3 for colour, 4 with alpha.
-    pub channels: usize,
-    /// Numbers that a picture is made from.
-    pub latent: usize,
-    /// Channels of the generator's last feature map.
-    pub generator_width: usize,
-    /// Channels of the discriminator's first feature map.
-    pub discriminator_width: usize,
+/// Channels of the feature maps, from the side of half a picture down to the deepest.
+fn widths(config: &GanConfig, first: usize) -> Vec<usize> {
+    (0..config.seed().1).map(|depth| first << depth).collect()
 }
 
-impl Default for DcganConfig {
-    fn default() -> Self {
-        Self { image_size: 64, channels: 3, latent: 100, generator_width: 64, discriminator_width: 64 }
-    }
-}
-
-impl DcganConfig {
-    /// Checks that the networks can be built.
-    ///
-    /// # Errors
-    /// [`Error::Config`] naming the setting.
-    pub fn validate(&self) -> Result<()> {
-        let Self { image_size, channels, latent, generator_width, discriminator_width } = *self;
-        let refuse = |what: String| Err(Error::Config(format!("dcgan: {what}")));
-        if !image_size.is_power_of_two() || !(SMALLEST..=LARGEST).contains(&image_size) {
-            return refuse(format!("image_size {image_size}; give 16, 32, 64 or 128"));
-        }
-        if ![1, 3, 4].contains(&channels) {
-            return refuse(format!("{channels} channels; give 1 for grey, 3 for colour, 4 with alpha"));
-        }
-        if !(1..=MAX_LATENT).contains(&latent) {
-            return refuse(format!("latent {latent}; give 1 to {MAX_LATENT}"));
-        }
-        for (name, width) in
-            [("generator_width", generator_width), ("discriminator_width", discriminator_width)]
-        {
-            if !(1..=MAX_WIDTH).contains(&width) {
-                return refuse(format!("{name} {width}; give 1 to {MAX_WIDTH}"));
-            }
-        }
-        Ok(())
-    }
-
-    /// The generator at this place.
-    ///
-    /// # Errors
-    /// As [`Self::validate`].
-    pub fn generator(&self, scope: &Scope) -> Result<Generator> {
-        self.validate()?;
+impl Generator {
+    /// Section 3: norm and ReLU everywhere but behind the last layer, which gives pictures by Tanh.
+    pub(super) fn new(config: &GanConfig, scope: &Scope) -> Self {
         let mut main = Stack::new(scope);
-        // Section 3: norm and ReLU everywhere but behind the last layer, which gives pictures by Tanh.
-        let widths = self.widths(self.generator_width);
-        let up = |inputs, outputs| {
-            ConvTranspose2dConfig::new(inputs, outputs, SEED).no_bias().init(WeightInit::Normal(DEVIATION))
+        let up = |inputs, outputs, window| {
+            ConvTranspose2dConfig::new(inputs, outputs, window).no_bias().init(WeightInit::Normal(DEVIATION))
         };
-        let mut inputs = self.latent;
-        for (depth, &outputs) in widths.iter().rev().enumerate() {
-            let layer = up(inputs, outputs);
-            main.add(|scope| {
-                Layer::Up(if depth == 0 { layer } else { layer.stride(2).padding(1) }.build(scope))
-            });
+        let mut inputs = config.latent + config.condition;
+        for (depth, &outputs) in widths(config, config.generator_width).iter().rev().enumerate() {
+            let layer = match depth {
+                0 => up(inputs, outputs, config.seed().0),
+                _ => up(inputs, outputs, WINDOW).stride(2).padding(1),
+            };
+            main.add(|scope| Layer::Up(layer.build(scope)));
             main.norm(outputs);
             main.function(Function::Relu);
             inputs = outputs;
         }
-        main.add(|scope| Layer::Up(up(inputs, self.channels).stride(2).padding(1).build(scope)));
+        main.add(|scope| Layer::Up(up(inputs, config.channels, WINDOW).stride(2).padding(1).build(scope)));
         main.function(Function::Tanh);
-        Ok(Generator { main: main.layers })
+        Self { main: main.layers }
     }
+}
 
-    /// The discriminator at this place.
-    ///
-    /// # Errors
-    /// As [`Self::validate`].
-    pub fn discriminator(&self, scope: &Scope) -> Result<Discriminator> {
-        self.validate()?;
+impl Discriminator {
+    /// Section 3: LeakyReLU everywhere, norm everywhere but around the pictures and the verdict; no norm with spectral
+    /// normalisation.
+    pub(super) fn new(config: &GanConfig, scope: &Scope) -> Self {
+        let spectral = config.spectral_norm;
         let mut main = Stack::new(scope);
-        // Section 3: LeakyReLU everywhere, norm everywhere but around the pictures and the verdict.
-        let down = |inputs, outputs| {
-            Conv2dConfig::new(inputs, outputs, SEED).no_bias().init(WeightInit::Normal(DEVIATION))
+        let down = |inputs, outputs, kernel, stride, padding| SpectralConv2dConfig {
+            inputs,
+            outputs,
+            kernel,
+            stride,
+            padding,
+            bias: spectral,
+            spectral,
+            init: WeightInit::Normal(DEVIATION),
         };
-        let mut inputs = self.channels;
-        for (depth, outputs) in self.widths(self.discriminator_width).into_iter().enumerate() {
-            main.add(|scope| Layer::Down(down(inputs, outputs).stride(2).padding(1).build(scope)));
-            if depth > 0 {
+        let mut inputs = config.channels;
+        for (depth, outputs) in widths(config, config.discriminator_width).into_iter().enumerate() {
+            main.add(|scope| Layer::Down(down(inputs, outputs, WINDOW, 2, 1).build(scope)));
+            if depth > 0 && !spectral {
                 main.norm(outputs);
             }
             main.function(Function::LeakyRelu(SLOPE));
             inputs = outputs;
         }
-        main.add(|scope| Layer::Down(down(inputs, 1).build(scope)));
-        Ok(Discriminator { main: main.layers })
-    }
-
-    /// Channels of the feature maps, from the side of half a picture down to [`SEED`].
-    fn widths(&self, first: usize) -> Vec<usize> {
-        let maps = (self.image_size / SEED).trailing_zeros();
-        (0..maps).map(|depth| first << depth).collect()
+        inputs += usize::from(config.minibatch_std);
+        main.add(|scope| Layer::Down(down(inputs, 1, config.seed().0, 1, 0).build(scope)));
+        let project = |scope: &Scope| {
+            SpectralLinear::new(
+                scope,
+                [config.condition, inputs],
+                false,
+                spectral,
+                WeightInit::Normal(DEVIATION),
+            )
+        };
+        Self {
+            main: main.layers,
+            project: (config.condition > 0).then(|| project(&scope.at("project"))),
+            minibatch_std: config.minibatch_std,
+        }
     }
 }
 
@@ -154,14 +113,31 @@ impl Generator {
 #[derive(Module, Debug)]
 pub struct Discriminator {
     main: Vec<Layer>,
+    project: Option<SpectralLinear>,
+    minibatch_std: bool,
 }
 
 impl Discriminator {
-    /// Pictures [n, channels, side, side] in [-1, 1] to logits `[n]`, above zero for what looks real. PyTorch's
-    /// example ends in a sigmoid; here that belongs to the loss, which is exact at both ends then.
-    pub fn forward(&self, pictures: Tensor<4>) -> Tensor<1> {
-        let [n, _c, _h, _w] = pictures.dims();
-        run(&self.main, pictures).reshape([n]) // [n]
+    /// Verdicts are logits: PyTorch's example ends in a sigmoid; here that belongs to the loss, which is exact at both
+    /// ends then.
+    pub(super) fn look(&self, pictures: Tensor<4>) -> Look {
+        let n = pictures.dims()[0];
+        let (before, verdict) = self.main.split_at(self.main.len().saturating_sub(1));
+        let mut x = run(before, pictures);
+        if self.minibatch_std {
+            x = with_deviation(x);
+        }
+        let real = run(verdict, x.clone()).reshape([n]);
+        Look::new(real, x, self.project.as_ref())
+    }
+
+    pub(super) fn iterate(&self) {
+        for layer in &self.main {
+            if let Layer::Down(conv) = layer {
+                conv.iterate();
+            }
+        }
+        self.project.iter().for_each(SpectralLinear::iterate);
     }
 }
 
@@ -170,7 +146,7 @@ impl Discriminator {
 #[expect(clippy::large_enum_variant, reason = "lists are short and built once")]
 enum Layer {
     Up(ConvTranspose2d),
-    Down(Conv2d),
+    Down(SpectralConv2d),
     Norm(BatchNorm2d),
     Each(Each),
 }

@@ -11,6 +11,7 @@ pub mod dcgan;
 mod dense;
 mod encoder;
 mod matcher;
+mod norm;
 mod resnet;
 mod spectral;
 
@@ -18,13 +19,13 @@ use burn::tensor::Tensor;
 
 use super::init::Scope;
 use super::layers::transparent_module;
-use crate::error::Result;
 
 pub use attention::SelfAttention;
 pub use config::{GanConfig, GanKind};
 pub use dense::{DenseDiscriminator, DenseGenerator};
-pub use encoder::{ConditionEncoder, EncoderConfig};
-pub use matcher::{Matcher, MatcherConfig};
+pub use encoder::{ConditionEncoder, ConditionInput, EncoderConfig};
+pub use matcher::{Matcher, MatcherConfig, same};
+pub use norm::ModulatedNorm;
 pub use resnet::{ResnetDiscriminator, ResnetGenerator};
 pub use spectral::{SpectralConv2d, SpectralLinear};
 
@@ -44,12 +45,12 @@ transparent_module!(Generator { Dense, Dcgan, Resnet });
 
 impl Generator {
     /// The generator of a configuration, at this place.
-    pub(super) fn new(config: &GanConfig, scope: &Scope) -> Result<Self> {
-        Ok(match config.name {
+    fn new(config: &GanConfig, scope: &Scope) -> Self {
+        match config.name {
             GanKind::DenseGan => Self::Dense(DenseGenerator::new(config, scope)),
-            GanKind::Dcgan => Self::Dcgan(config.dcgan().generator(scope)?),
+            GanKind::Dcgan => Self::Dcgan(dcgan::Generator::new(config, scope)),
             GanKind::ResnetGan => Self::Resnet(ResnetGenerator::new(config, scope)),
-        })
+        }
     }
 
     /// Latent numbers [n, latent], usually normal of deviation one, and a condition's embedding [n, condition] to pictures
@@ -87,21 +88,26 @@ transparent_module!(Discriminator { Dense, Dcgan, Resnet });
 
 impl Discriminator {
     /// The discriminator of a configuration, at this place.
-    pub(super) fn new(config: &GanConfig, scope: &Scope) -> Result<Self> {
-        Ok(match config.name {
+    fn new(config: &GanConfig, scope: &Scope) -> Self {
+        match config.name {
             GanKind::DenseGan => Self::Dense(DenseDiscriminator::new(config, scope)),
-            GanKind::Dcgan => Self::Dcgan(config.dcgan().discriminator(scope)?),
+            GanKind::Dcgan => Self::Dcgan(dcgan::Discriminator::new(config, scope)),
             GanKind::ResnetGan => Self::Resnet(ResnetDiscriminator::new(config, scope)),
-        })
+        }
     }
 
     /// Pictures [n, channels, side, side] in [-1, 1] and a condition's embedding [n, condition] to verdicts `[n]`, above zero
     /// for what looks real and fits.
     pub fn forward(&self, pictures: Tensor<4>, condition: Option<Tensor<2>>) -> Tensor<1> {
+        self.look(pictures).verdict(condition)
+    }
+
+    /// What is seen in pictures [n, channels, side, side] before a condition is asked for.
+    pub fn look(&self, pictures: Tensor<4>) -> Look {
         match self {
-            Self::Dense(net) => net.judge(pictures, condition),
-            Self::Dcgan(net) => net.judge(pictures, condition),
-            Self::Resnet(net) => net.judge(pictures, condition),
+            Self::Dense(net) => net.look(pictures),
+            Self::Dcgan(net) => net.look(pictures),
+            Self::Resnet(net) => net.look(pictures),
         }
     }
 
@@ -116,10 +122,38 @@ impl Discriminator {
     }
 }
 
-/// ⟨V e, φ⟩ for each picture: V e [n, features] with pooled features [n, features], to `[n]`.
-fn project(by: &SpectralLinear, condition: Tensor<2>, features: Tensor<2>) -> Tensor<1> {
-    let n = features.dims()[0];
-    (by.forward(condition) * features).sum_dim(1).reshape([n]) // [n]
+/// What a discriminator sees in pictures.
+#[derive(Clone, Debug)]
+pub struct Look {
+    /// ψ(φ(x)), `[n]`: how real they look.
+    real: Tensor<1>,
+    /// φ(x), [n, features], maps summed over their places (Miyato and Koyama 2018, section 4).
+    features: Tensor<2>,
+    /// V.
+    project: Option<SpectralLinear>,
+}
+
+impl Look {
+    fn new(real: Tensor<1>, maps: Tensor<4>, project: Option<&SpectralLinear>) -> Self {
+        Self { real, features: pooled(maps), project: project.cloned() }
+    }
+
+    /// The verdicts `[n]` where this [n, condition] is asked for.
+    pub fn verdict(&self, condition: Option<Tensor<2>>) -> Tensor<1> {
+        match (&self.project, condition) {
+            (Some(by), Some(condition)) => {
+                let n = self.real.dims()[0];
+                self.real.clone() + (by.forward(condition) * self.features.clone()).sum_dim(1).reshape([n])
+            }
+            _ => self.real.clone(),
+        }
+    }
+}
+
+/// Maps [n, c, h, w] summed over their places, [n, c].
+fn pooled(x: Tensor<4>) -> Tensor<2> {
+    let [n, c, h, w] = x.dims();
+    x.reshape([n, c, h * w]).sum_dim(2).reshape([n, c])
 }
 
 /// The maps [n, c, h, w] with one more: how much the pictures of a group of four differ, over all features and places
@@ -208,7 +242,9 @@ mod tests {
                 let at = |h: f32| {
                     let mut moved = values.clone();
                     moved[i] += h;
-                    f64::from(loss(Tensor::from_data(TensorData::new(moved, [4, 6]), &device)).into_scalar::<f32>())
+                    f64::from(
+                        loss(Tensor::from_data(TensorData::new(moved, [4, 6]), &device)).into_scalar::<f32>(),
+                    )
                 };
                 let h = 2e-3;
                 let expected = (at(h) - at(-h)) / (2.0 * f64::from(h));

@@ -97,13 +97,26 @@ impl SpectralConv2dConfig {
 impl SpectralConv2d {
     /// Input [n, in, h, w], output [n, out, h', w'].
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let window =
-            engine::Window { stride: [self.stride; 2], padding: [self.padding; 2], dilation: [1; 2], groups: 1 };
+        self.run(x, false)
+    }
+
+    /// [`Self::forward`], then ReLU, in one pass over the output.
+    pub fn forward_relu(&self, x: Tensor<4>) -> Tensor<4> {
+        self.run(x, true)
+    }
+
+    fn run(&self, x: Tensor<4>, relu: bool) -> Tensor<4> {
+        let window = engine::Window {
+            stride: [self.stride; 2],
+            padding: [self.padding; 2],
+            dilation: [1; 2],
+            groups: 1,
+        };
         let weight = match &self.weight_u {
             Some(u) => normalized(self.flat(), u).reshape(self.weight.dims()),
             None => self.weight.val(),
         };
-        engine::conv2d(x, weight, self.bias.as_ref().map(|bias| bias.val()), window, false)
+        engine::conv2d(x, weight, self.bias.as_ref().map(|bias| bias.val()), window, relu)
     }
 
     /// One step of power iteration.
@@ -132,7 +145,13 @@ pub struct SpectralLinear {
 
 impl SpectralLinear {
     /// A layer from `inputs` to `outputs` numbers at this place of the network.
-    pub fn new(scope: &Scope, [inputs, outputs]: [usize; 2], bias: bool, spectral: bool, init: WeightInit) -> Self {
+    pub fn new(
+        scope: &Scope,
+        [inputs, outputs]: [usize; 2],
+        bias: bool,
+        spectral: bool,
+        init: WeightInit,
+    ) -> Self {
         Self {
             weight: scope.param("weight", [outputs, inputs], init.weight(inputs, outputs)),
             bias: bias.then(|| scope.param("bias", [outputs], init.bias(inputs))),

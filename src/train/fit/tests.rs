@@ -154,7 +154,7 @@ impl Learner for Toy {
             self.net.bias = Param::from_data(TensorData::new(vec![f32::INFINITY; 6], [6]), &self.device);
         }
         let figures = vec![("error", loss.sqrt()), ("lr_seen", context.lr)];
-        Ok(StepReport { loss, examples: batch.len() / FEATURES, figures })
+        Ok(StepReport { loss, examples: batch.len() / FEATURES, figures, notes: Vec::new() })
     }
 
     fn evaluate(&mut self) -> Result<Evaluation> {

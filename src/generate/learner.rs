@@ -1,0 +1,420 @@
+//! One step and one evaluation of a pair of networks in training.
+
+use std::path::{Path, PathBuf};
+
+use burn::module::Module;
+use burn::optim::GradientsParams;
+use burn::tensor::{Device, Tensor, TensorData};
+use opticus_pixels::codec;
+use opticus_pixels::draw::contact_sheet;
+
+use super::augment::{Adaptive, Changes};
+use super::cells::Reference;
+use super::condition::{Condition, Wish};
+use super::config::{Augmentation, TrainConfig};
+use super::dataset::Visits;
+use super::loss::gradient_penalty;
+use super::net::{Artist, Critic, Pictures, latents};
+use super::predict::{Generator, Request, normal};
+use super::watch::{self, Advice, Look, Watch};
+use crate::bundle::{self, Bundle, Card, FORMAT_VERSION, Metric, Provenance};
+use crate::data::sampler::{DataRng, Purpose, rng_for};
+use crate::data::{Batch, Loader};
+use crate::error::Result;
+use crate::nets::gan::{ConditionInput, GanConfig};
+use crate::nets::state;
+use crate::tensors::TensorMap;
+use crate::train::{BatchSource, Ema, Evaluation, Learner, LearnerState, Optimizer, StepContext, StepReport};
+use crate::{Error, files};
+
+/// How far from a real picture its slope is felt for, in units of the network's values.
+const FEELER: f32 = 0.05;
+
+/// What a generator is made of, besides its weights; goes into every model file of the run.
+#[derive(Clone, Debug)]
+pub struct Recipe {
+    /// The networks.
+    pub net: GanConfig,
+    /// What pictures are, and what they are asked by.
+    pub pictures: Pictures,
+    /// Where the model comes from.
+    pub provenance: Provenance,
+}
+
+/// Where the pictures of fixed latent numbers go after each epoch.
+#[derive(Clone, Debug)]
+pub struct Shown {
+    /// The folder.
+    pub folder: PathBuf,
+    /// What is drawn, always the same.
+    pub requests: Vec<Request>,
+    /// Pictures a row.
+    pub columns: usize,
+}
+
+/// A pair of networks that is being trained.
+pub struct GanLearner {
+    artist: Artist,
+    critic: Critic,
+    of_artist: Optimizer,
+    of_critic: Optimizer,
+    ema: Option<Ema>,
+    adaptive: Adaptive,
+    watch: Watch,
+    /// The last good state, to return to.
+    kept: Option<LearnerState>,
+    /// Epochs evaluated: numbers the pictures shown.
+    shown: u64,
+    config: TrainConfig,
+    device: Device,
+    recipe: Recipe,
+    reference: Reference,
+    show: Shown,
+}
+
+impl GanLearner {
+    /// A learner that starts from these networks and is measured against these real pictures.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for an optimiser that makes no sense.
+    pub fn new(
+        artist: Artist,
+        critic: Critic,
+        config: &TrainConfig,
+        recipe: Recipe,
+        reference: Reference,
+        show: Shown,
+    ) -> Result<Self> {
+        let device = artist.devices().into_iter().next().unwrap_or_else(Device::flex);
+        Ok(Self {
+            ema: (config.ema.decay > 0.0).then(|| Ema::new(&config.ema, &artist)),
+            artist,
+            critic,
+            of_artist: Optimizer::new(config.optimizer.clone())?,
+            of_critic: Optimizer::new(config.optimizer.clone())?,
+            adaptive: Adaptive { probability: 0.0 },
+            watch: Watch::default(),
+            kept: None,
+            shown: 0,
+            config: config.clone(),
+            device,
+            recipe,
+            reference,
+            show,
+        })
+    }
+
+    /// The present weights, averaged where the run averages, ready to draw.
+    ///
+    /// # Errors
+    /// As [`Generator::from_parts`].
+    pub fn generator(&self) -> Result<Generator> {
+        let artist = self.artist.valid();
+        let artist = match &self.ema {
+            Some(ema) => ema.apply(artist),
+            None => artist,
+        };
+        Generator::from_parts(artist, self.recipe.net.clone(), self.recipe.pictures.clone())
+    }
+
+    fn condition(&self) -> &Condition {
+        &self.recipe.pictures.condition
+    }
+
+    /// Changes for a batch of `n`, by chance.
+    fn changes(&self, n: usize, rng: &mut DataRng) -> Option<Changes> {
+        let probability = match self.config.augment.kind {
+            Augmentation::Off => return None,
+            Augmentation::Diff => 1.0,
+            Augmentation::Adaptive => self.adaptive.probability,
+        };
+        Some(Changes::draw(n, self.recipe.net.image_size, probability, &self.config.augment, rng))
+    }
+
+    /// The networks and what their optimisers remember: what is returned to.
+    fn networks(&self) -> LearnerState {
+        let mut all = LearnerState::default();
+        all.put("artist", state::to_map(&self.artist).into());
+        all.put("critic", state::to_map(&self.critic).into());
+        all.put("of_artist", self.of_artist.state());
+        all.put("of_critic", self.of_critic.state());
+        if let Some(ema) = &self.ema {
+            all.put("ema", ema.state());
+        }
+        all
+    }
+
+    fn load_networks(&mut self, state: &mut LearnerState) -> Result<()> {
+        self.artist = state::load_map(self.artist.clone(), &state.take("artist").tensors)?;
+        self.critic = state::load_map(self.critic.clone(), &state.take("critic").tensors)?;
+        self.of_artist.load_state(&self.artist, state.take("of_artist"))?;
+        self.of_critic.load_state(&self.critic, state.take("of_critic"))?;
+        match &mut self.ema {
+            Some(ema) => ema.load_state(state.take("ema")),
+            None => Ok(()),
+        }
+    }
+
+    /// Goes back to the state kept last.
+    fn turn_back(&mut self, why: &str) -> Result<String> {
+        let mut kept = self.kept.clone().unwrap_or_default();
+        self.load_networks(&mut kept)?;
+        let rate = self.slower();
+        Ok(format!("{why}; back to the last good state, at {rate:.2} times the learning rates"))
+    }
+
+    /// What the returns so far multiply the learning rates by.
+    fn slower(&self) -> f64 {
+        self.config.watch.slower.powi(i32::try_from(self.watch.returns).unwrap_or(i32::MAX))
+    }
+
+    /// Looks at the pictures made, and does what there is to be done.
+    fn look(&mut self, look: Look, notes: &mut Vec<String>) -> Result<()> {
+        match self.watch.look(look, self.kept.is_some(), &self.config.watch) {
+            Advice::GoOn => {}
+            Advice::Keep => self.kept = Some(self.networks()),
+            Advice::Warn(what) => notes.push(format!("warning: {what}")),
+            Advice::Return(what) => notes.push(self.turn_back(&what)?),
+        }
+        Ok(())
+    }
+
+    /// The discriminator's step.
+    fn judge(&mut self, round: &Round, rng: &mut DataRng, context: &StepContext) -> Result<Judged> {
+        let Round { real, made, input, other, n } = round;
+        let loss = &self.config.loss;
+        self.critic.discriminator.iterate();
+        let seen = |x: Tensor<4>, changes: Option<Changes>| match changes {
+            Some(changes) => changes.apply(x),
+            None => x,
+        };
+        let asked = self.critic.encode(input.as_ref());
+        let of_real = self.critic.discriminator.look(seen(real.clone(), self.changes(*n, rng)));
+        let on_real = of_real.verdict(asked.clone());
+        let of_made = self.critic.discriminator.look(seen(made.clone().detach(), self.changes(*n, rng)));
+        let on_made = of_made.verdict(asked.clone());
+        let mut total = loss.kind.real(on_real.clone()) + loss.kind.made(on_made.clone());
+        if let Some(other) = other {
+            let foreign = of_real.verdict(self.critic.encode(Some(other)));
+            total = total + loss.kind.made(foreign) * loss.mismatch;
+        }
+        if loss.r1 > 0.0 && context.step % loss.r1_every == 0 {
+            let directions: Vec<f32> =
+                (0..real.shape().num_elements()).map(|_| normal(rng) * FEELER).collect();
+            let away = Tensor::<4>::from_data(TensorData::new(directions, real.dims()), &self.device);
+            let at = |x| self.critic.discriminator.forward(x, asked.clone());
+            let penalty = gradient_penalty(at(real.clone() + away.clone()), at(real.clone() - away), FEELER);
+            total = total + penalty * (loss.r1 * loss.r1_every as f64);
+        }
+        let gradients = GradientsParams::from_grads(total.backward(), &self.critic);
+        let judged = Judged {
+            loss: f64::from(total.into_scalar::<f32>()),
+            on_real: state::host(on_real),
+            on_made: state::host(on_made),
+        };
+        if judged.loss.is_finite() {
+            let rate = context.lr * self.slower() * self.config.loss.discriminator_rate;
+            self.of_critic.improve(&mut self.critic, &gradients, rate);
+        }
+        Ok(judged)
+    }
+
+    /// The generator's step: its gradient passes through the discriminator, whose own weights' is not asked for.
+    fn draw(&mut self, round: &Round, rng: &mut DataRng, context: &StepContext) -> f64 {
+        let judge = self.critic.clone().no_grad();
+        let seen = match self.changes(round.n, rng) {
+            Some(changes) => changes.apply(round.made.clone()),
+            None => round.made.clone(),
+        };
+        let asked = judge.encode(round.input.as_ref());
+        let verdicts = judge.discriminator.forward(seen, asked);
+        let total = self.config.loss.kind.generator(verdicts);
+        drop(judge);
+        let gradients = GradientsParams::from_grads(total.backward(), &self.artist);
+        let loss = f64::from(total.into_scalar::<f32>());
+        if loss.is_finite() {
+            let rate = context.lr * self.slower();
+            self.of_artist.improve(&mut self.artist, &gradients, rate);
+            if let Some(ema) = &mut self.ema {
+                ema.update(&self.artist);
+            }
+        }
+        loss
+    }
+}
+
+/// What both networks see in a step.
+struct Round {
+    real: Tensor<4>,
+    made: Tensor<4>,
+    input: Option<ConditionInput>,
+    /// What other pictures of the batch are asked by, where that means something.
+    other: Option<ConditionInput>,
+    n: usize,
+}
+
+/// What came of the discriminator's step.
+struct Judged {
+    loss: f64,
+    on_real: Vec<f32>,
+    on_made: Vec<f32>,
+}
+
+fn mean(values: &[f32]) -> f64 {
+    values.iter().map(|v| f64::from(*v)).sum::<f64>() / values.len().max(1) as f64
+}
+
+/// Each wish, and that of the next picture which asks for something else.
+fn others(wishes: &[Wish]) -> Option<Vec<Wish>> {
+    let n = wishes.len();
+    let next = |i: usize| (1..n).map(|k| &wishes[(i + k) % n]).find(|other| **other != wishes[i]);
+    (0..n).map(|i| next(i).cloned()).collect()
+}
+
+impl Learner for GanLearner {
+    type Batch = Batch<Wish>;
+
+    fn step(&mut self, batch: Batch<Wish>, context: &StepContext) -> Result<StepReport> {
+        let Batch { images, count: n, channels, size, targets: wishes, .. } = batch;
+        let mut rng = rng_for(context.seed, Purpose::Latent, 0, 0);
+        let shape = [n, channels, size.height as usize, size.width as usize];
+        let numbers = (0..n * self.recipe.net.latent).map(|_| normal(&mut rng)).collect();
+        let device = self.device.clone().without_autodiff();
+        let input = self.condition().input(&wishes, &device)?.map(|input| onto(input, &self.device));
+        let textual = matches!(self.condition(), Condition::Text { .. } | Condition::Numbers { .. });
+        let other = match others(&wishes) {
+            Some(others) if textual && self.config.loss.mismatch > 0.0 => {
+                self.condition().input(&others, &device)?.map(|input| onto(input, &self.device))
+            }
+            _ => None,
+        };
+        let real = Tensor::<4>::from_data(TensorData::new(images, shape), &self.device);
+        let latent = latents(numbers, self.recipe.net.latent, &self.device);
+        let made = self.artist.forward(latent, input.as_ref());
+        let round = Round { real, made, input, other, n };
+        let judged = self.judge(&round, &mut rng, context)?;
+        let mut notes = Vec::new();
+        let loss = match context.step % self.config.loss.discriminator_steps {
+            0 => self.draw(&round, &mut rng, context),
+            _ => 0.0,
+        };
+        if self.config.augment.kind == Augmentation::Adaptive {
+            self.adaptive.observe(&judged.on_real, self.config.augment.target);
+        }
+        let gap = mean(&judged.on_real) - mean(&judged.on_made);
+        let every = self.config.watch.every;
+        let mut losses = [judged.loss, loss];
+        if losses.iter().any(|loss| !loss.is_finite())
+            && self.kept.is_some()
+            && self.watch.returns < self.config.watch.returns
+        {
+            self.watch.returned();
+            notes.push(self.turn_back("a loss is not a number")?);
+            losses = [0.0; 2];
+        } else if every > 0 && context.step % every == every - 1 {
+            let spread = |x: Tensor<4>| watch::diversity(&state::host(x), n);
+            let real = spread(round.real.clone()).max(1e-6);
+            let diversity = spread(round.made.clone().detach()) / real;
+            self.look(Look { diversity, gap }, &mut notes)?;
+        }
+        let mut figures =
+            vec![("generator_loss", losses[1]), ("gap", if gap.is_finite() { gap } else { 0.0 })];
+        if self.config.augment.kind == Augmentation::Adaptive {
+            figures.push(("augment", self.adaptive.probability));
+        }
+        Ok(StepReport { loss: losses[0], examples: n, figures, notes })
+    }
+
+    fn evaluate(&mut self) -> Result<Evaluation> {
+        let generator = self.generator()?;
+        let pictures = generator.sample(&self.show.requests, None)?;
+        let sheet = contact_sheet(&pictures, self.show.columns, 1, 255)
+            .ok_or_else(|| Error::Input("nothing to show".into()))?;
+        let png = codec::encode_png(&sheet).map_err(|e| Error::Input(e.to_string()))?;
+        self.shown += 1;
+        let file = self.show.folder.join(format!("epoch-{:04}.png", self.shown));
+        files::write_atomically(&file, |out| out.write_all(&png))?;
+        let distance = self.reference.distance(&generator)?;
+        Ok(Evaluation { score: -distance, figures: vec![("cell_distance", distance)] })
+    }
+
+    fn state(&self) -> Result<LearnerState> {
+        let mut all = self.networks();
+        all.numbers.extend([
+            ("probability".to_owned(), self.adaptive.probability.to_bits()),
+            ("bad".into(), self.watch.bad),
+            ("good".into(), self.watch.good),
+            ("returns".into(), self.watch.returns),
+            ("shown".into(), self.shown),
+        ]);
+        if let Some(kept) = &self.kept {
+            all.put("kept", kept.clone());
+        }
+        Ok(all)
+    }
+
+    fn load_state(&mut self, mut state: LearnerState) -> Result<()> {
+        self.load_networks(&mut state)?;
+        let number = |name: &str| state.numbers.get(name).copied().unwrap_or_default();
+        self.adaptive.probability = f64::from_bits(number("probability"));
+        self.watch = Watch { bad: number("bad"), good: number("good"), returns: number("returns") };
+        self.shown = number("shown");
+        let kept = state.take("kept");
+        self.kept = (kept != LearnerState::default()).then_some(kept);
+        Ok(())
+    }
+
+    fn write_model(&self, path: &Path, evaluation: &Evaluation) -> Result<()> {
+        let Recipe { net, pictures, provenance } = self.recipe.clone();
+        let metrics = evaluation
+            .figures
+            .iter()
+            .map(|(name, value)| Metric {
+                name: (*name).into(),
+                value: *value,
+                data: "training pictures".into(),
+                count: self.reference.count(),
+            })
+            .collect();
+        let classes = match &pictures.condition {
+            Condition::Label { names } => names.clone(),
+            _ => Vec::new(),
+        };
+        let card = Card {
+            format_version: FORMAT_VERSION,
+            job: super::JOB.into(),
+            net: bundle::to_json("net", &net)?,
+            classes,
+            preprocessing: bundle::to_json("preprocessing", &pictures)?,
+            metrics,
+            provenance,
+            licence: String::new(),
+        };
+        let tensors: TensorMap = state::to_map(self.generator()?.artist());
+        bundle::save(path, &Bundle { card, tensors })
+    }
+}
+
+/// The input where gradients are recorded.
+fn onto(input: ConditionInput, device: &Device) -> ConditionInput {
+    match input {
+        ConditionInput::Labels(x) => ConditionInput::Labels(x.to_device(device)),
+        ConditionInput::Numbers(x) => ConditionInput::Numbers(x.to_device(device)),
+        ConditionInput::Tokens(x) => ConditionInput::Tokens(x.to_device(device)),
+    }
+}
+
+/// The batches of a training run.
+pub struct Batches(pub Loader<Visits, Wish>);
+
+impl BatchSource for Batches {
+    type Batch = Batch<Wish>;
+
+    fn batches(&self) -> usize {
+        self.0.batches()
+    }
+
+    fn epoch(&self, epoch: u64, from: usize) -> Box<dyn Iterator<Item = Result<Batch<Wish>>> + '_> {
+        Box::new(self.0.epoch(epoch, from))
+    }
+}
