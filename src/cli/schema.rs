@@ -40,6 +40,9 @@ pub fn schemas() -> Vec<(&'static str, Schema)> {
         ("fuse-train", of::<fuse::FuserTrained>()),
         ("fuse-transform", of::<fuse::Fused>()),
         ("fuse-score", of::<fuse::Figures>()),
+        ("generate-interpolate", of::<generate::Interpolated>()),
+        ("generate-project", of::<generate::Projected>()),
+        ("generate-sample", of::<generate::Sampled>()),
         ("generate-train", of::<generate::GeneratorTrained>()),
         ("model-info", of::<model::Info>()),
     ]

@@ -78,7 +78,10 @@ mod tests {
         for (t, degrees) in [(0.0, 0.0f64), (1.0 / 3.0, 30.0), (0.5, 45.0), (1.0, 90.0)] {
             let v = slerp(&a, &b, t);
             let (sin, cos) = degrees.to_radians().sin_cos();
-            assert!((f64::from(v[0]) - cos).abs() < 1e-6 && (f64::from(v[1]) - sin).abs() < 1e-6, "{t} {v:?}");
+            assert!(
+                (f64::from(v[0]) - cos).abs() < 1e-6 && (f64::from(v[1]) - sin).abs() < 1e-6,
+                "{t} {v:?}"
+            );
         }
         assert_eq!(slerp(&a, &a, 0.3), a);
         assert_eq!(slerp(&[0.0, 0.0], &[2.0, 0.0], 0.5), [1.0, 0.0]);

@@ -186,7 +186,11 @@ impl Generator {
     ///
     /// # Errors
     /// [`Error::Config`] for numbers that are not the model's; [`Error::ModelFile`] for weights that give no picture.
-    pub fn draw_embedded(&self, numbers: &[Vec<f32>], embeddings: Option<&[Vec<f32>]>) -> Result<Vec<Image8>> {
+    pub fn draw_embedded(
+        &self,
+        numbers: &[Vec<f32>],
+        embeddings: Option<&[Vec<f32>]>,
+    ) -> Result<Vec<Image8>> {
         let (latent, condition) = (self.config.latent, self.config.condition);
         let fits = numbers.iter().all(|n| n.len() == latent)
             && embeddings.is_some() == self.artist.encoder.is_some()

@@ -88,7 +88,9 @@ pub fn project(
         (None, Condition::Numbers { columns, .. }) => {
             (None, Start::Free(embedding(generator, &Wish::Numbers(vec![0.0; columns.len()]))?))
         }
-        (None, Condition::Text { .. }) => (None, Start::Free(embedding(generator, &Wish::Tokens(Vec::new()))?)),
+        (None, Condition::Text { .. }) => {
+            (None, Start::Free(embedding(generator, &Wish::Tokens(Vec::new()))?))
+        }
     };
     let (given, free) = match start {
         Start::Fixed(embedding) => (embedding, false),
@@ -99,7 +101,10 @@ pub fn project(
     for first in (0..search.starts).step_by(BATCH) {
         let mut rows = Vec::new();
         for start in first..search.starts.min(first + BATCH) {
-            rows.push(Row::new(generator.latent(search.seed.wrapping_add(start as u64), None)?, given.clone()));
+            rows.push(Row::new(
+                generator.latent(search.seed.wrapping_add(start as u64), None)?,
+                given.clone(),
+            ));
         }
         for row in climb.improve(rows, search.steps, free)? {
             if best.as_ref().is_none_or(|b| row.loss < b.loss) {
@@ -107,10 +112,12 @@ pub fn project(
             }
         }
     }
-    let Row { latent, embedding, loss } = best.ok_or_else(|| Error::Config("the search has no start".into()))?;
+    let Row { latent, embedding, loss } =
+        best.ok_or_else(|| Error::Config("the search has no start".into()))?;
     let embeddings = embedding.clone().map(|e| vec![e]);
     let drawn = generator.draw_embedded(std::slice::from_ref(&latent), embeddings.as_deref())?;
-    let picture = drawn.into_iter().next().ok_or_else(|| Error::ModelFile("the model draws nothing".into()))?;
+    let picture =
+        drawn.into_iter().next().ok_or_else(|| Error::ModelFile("the model draws nothing".into()))?;
     let psnr = psnr(&to_values(&target), &to_values(&picture));
     Ok(Projection { latent, embedding, wish, target, picture, loss, psnr })
 }
@@ -173,7 +180,9 @@ impl Climb<'_> {
     /// The label from which a short search comes nearest.
     fn best_label(&mut self, labels: usize) -> Result<Wish> {
         if labels > MOST_LABELS {
-            return Err(Error::Config(format!("the model knows {labels} labels, too many to try; give --label")));
+            return Err(Error::Config(format!(
+                "the model knows {labels} labels, too many to try; give --label"
+            )));
         }
         let steps = self.search.steps.div_ceil(SCOUTING);
         let together = (BATCH / SCOUTS).max(1);
@@ -206,7 +215,8 @@ impl Climb<'_> {
         let mut best = rows;
         // One look more than steps: the last step's end counts too.
         for step in 0..=steps {
-            let (losses, slopes) = self.slopes(n, &latent.values, embedding.as_ref().map(|e| e.values.as_slice()))?;
+            let (losses, slopes) =
+                self.slopes(n, &latent.values, embedding.as_ref().map(|e| e.values.as_slice()))?;
             for (i, (row, loss)) in best.iter_mut().zip(&losses).enumerate() {
                 if f64::from(*loss) < row.loss {
                     row.loss = f64::from(*loss);
@@ -217,7 +227,8 @@ impl Climb<'_> {
             if step == steps {
                 break;
             }
-            let rate = self.search.rate * 0.5 * (1.0 + (std::f64::consts::PI * step as f64 / steps as f64).cos());
+            let rate =
+                self.search.rate * 0.5 * (1.0 + (std::f64::consts::PI * step as f64 / steps as f64).cos());
             latent.step(&slopes.0, rate);
             if let (true, Some(embedding), Some(slopes)) = (free, &mut embedding, &slopes.1) {
                 embedding.step(slopes, rate);
@@ -233,7 +244,12 @@ impl Climb<'_> {
 
     /// Each row's loss, and the slopes of latent numbers and embeddings.
     #[expect(clippy::type_complexity, reason = "one caller, which takes it apart at once")]
-    fn slopes(&self, n: usize, latent: &[f32], embedding: Option<&[f32]>) -> Result<(Vec<f32>, (Vec<f32>, Option<Vec<f32>>))> {
+    fn slopes(
+        &self,
+        n: usize,
+        latent: &[f32],
+        embedding: Option<&[f32]>,
+    ) -> Result<(Vec<f32>, (Vec<f32>, Option<Vec<f32>>))> {
         let device = self.generator.device();
         let leaf = |values: &[f32]| {
             let data = TensorData::new(values.to_vec(), [n, values.len() / n.max(1)]);
@@ -260,7 +276,8 @@ impl Climb<'_> {
 /// scales show the way while fine structure does not match yet.
 fn difference(mut x: Tensor<4>) -> Tensor<1> {
     let [n, c, h, w] = x.dims();
-    let squares = |x: &Tensor<4>, count: usize| x.clone().square().reshape([n, count]).mean_dim(1).reshape([n]);
+    let squares =
+        |x: &Tensor<4>, count: usize| x.clone().square().reshape([n, count]).mean_dim(1).reshape([n]);
     let mut sum = squares(&x, c * h * w);
     for halving in 1..=2 {
         // Every model's side can be halved twice.
@@ -295,11 +312,98 @@ impl Adam {
     fn step(&mut self, slopes: &[f32], rate: f64) {
         self.steps += 1;
         let unbiased = BETAS.map(|beta| 1.0 - beta.powi(self.steps));
-        for (((value, slope), m), v) in self.values.iter_mut().zip(slopes).zip(&mut self.first).zip(&mut self.second) {
+        for (((value, slope), m), v) in
+            self.values.iter_mut().zip(slopes).zip(&mut self.first).zip(&mut self.second)
+        {
             let slope = f64::from(*slope);
             *m = BETAS[0] * *m + (1.0 - BETAS[0]) * slope;
             *v = BETAS[1] * *v + (1.0 - BETAS[1]) * slope * slope;
             *value -= (rate * (*m / unbiased[0]) / ((*v / unbiased[1]).sqrt() + EPSILON)) as f32;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use burn::tensor::Device;
+
+    use super::*;
+    use crate::generate::net::{Artist, Pictures, Values};
+    use crate::nets::gan::{GanConfig, GanKind};
+    use crate::nets::init::Scope;
+
+    fn generator(condition: Condition) -> Generator {
+        let mut config = GanConfig::defaults(GanKind::DenseGan, 16, 1);
+        (config.latent, config.generator_width) = (6, 8);
+        config.condition = if condition == Condition::None { 0 } else { 4 };
+        let artist = Artist::new(&config, &condition, &Scope::seeded(5, &Device::flex())).unwrap();
+        Generator::from_parts(artist, config, Pictures { condition, values: Values::default() }).unwrap()
+    }
+
+    fn drawn(generator: &Generator, wish: &Wish) -> Image8 {
+        let latent = generator.latent(77, Some(1.0)).unwrap();
+        generator.draw(&[latent], std::slice::from_ref(wish)).unwrap().swap_remove(0)
+    }
+
+    #[test]
+    fn what_a_generator_drew_it_finds_again() {
+        let generator = generator(Condition::None);
+        let target = drawn(&generator, &Wish::Any);
+        let search = Search { steps: 200, starts: 3, ..Search::default() };
+        let mut losses = Vec::new();
+        let mut find = || {
+            project(&generator, &target, None, &search, &mut |_, _, loss| {
+                losses.push(loss);
+                true
+            })
+        };
+        let found = find().unwrap();
+        assert_eq!(found, find().unwrap(), "the same search finds the same");
+        assert!(found.psnr.is_none_or(|psnr| psnr > 35.0), "{:?}", found.psnr);
+        assert!(found.loss < 0.02 * losses[0], "{} from {}", found.loss, losses[0]);
+        let stopped = project(&generator, &target, None, &search, &mut |done, _, _| done < 3);
+        assert!(matches!(stopped, Err(Error::Interrupted(_))));
+        assert!(
+            project(&generator, &target, None, &Search { steps: 0, ..search }, &mut |_, _, _| true).is_err()
+        );
+    }
+
+    #[test]
+    fn the_label_is_found_too() {
+        let names = ["a", "b", "c"].map(str::to_owned).into();
+        let generator = generator(Condition::Label { names });
+        let target = drawn(&generator, &Wish::Label(1));
+        let search = Search { steps: 120, starts: 2, ..Search::default() };
+        let found = project(&generator, &target, None, &search, &mut |done, of, _| done <= of).unwrap();
+        assert!(matches!(found.wish, Some(Wish::Label(_))));
+        assert!(found.psnr.is_none_or(|psnr| psnr > 25.0), "{:?}", found.psnr);
+        let given =
+            project(&generator, &target, Some(&Wish::Label(2)), &search, &mut |_, _, _| true).unwrap();
+        assert_eq!(given.wish, Some(Wish::Label(2)));
+    }
+
+    #[test]
+    fn slopes_are_those_of_finite_differences() {
+        let generator = generator(Condition::None);
+        let target = to_values(&drawn(&generator, &Wish::Any));
+        let (search, mut progress) = (Search::default(), |_: usize, _: usize, _: f64| true);
+        let climb =
+            Climb { generator: &generator, target, search: &search, done: 0, of: 0, progress: &mut progress };
+        let at = generator.latent(3, None).unwrap();
+        let (_, (slopes, _)) = climb.slopes(1, &at, None).unwrap();
+        for i in 0..at.len() {
+            let loss = |h: f32| {
+                let mut moved = at.clone();
+                moved[i] += h;
+                f64::from(climb.slopes(1, &moved, None).unwrap().0[0])
+            };
+            let expected = (loss(1e-2) - loss(-1e-2)) / 2e-2;
+            assert!(
+                (expected - f64::from(slopes[i])).abs() < 0.05 * expected.abs() + 1e-3,
+                "{expected} {}",
+                slopes[i]
+            );
         }
     }
 }

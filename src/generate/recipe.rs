@@ -113,7 +113,8 @@ impl Recipe {
         let text = serde_json::to_string(self).map_err(|e| unwritable(e.to_string()))?;
         let software = format!("Opticus {}", self.product_version);
         // `Software` and `Comment` are PNG's own keywords, which picture viewers show.
-        let texts = [("Software", software.as_str()), ("Comment", self.command.as_str()), (KEYWORD, text.as_str())];
+        let texts =
+            [("Software", software.as_str()), ("Comment", self.command.as_str()), (KEYWORD, text.as_str())];
         encode_png_with_text(picture, &texts).map_err(|e| unwritable(e.to_string()))
     }
 
@@ -130,7 +131,8 @@ impl Recipe {
                     .into(),
             )
         })?;
-        serde_json::from_str(text).map_err(|e| Error::Input(format!("what the picture says of itself is damaged: {e}")))
+        serde_json::from_str(text)
+            .map_err(|e| Error::Input(format!("what the picture says of itself is damaged: {e}")))
     }
 
     /// The picture, again.
@@ -151,7 +153,9 @@ impl Recipe {
         };
         let embedding = match &self.embedding {
             Some(embedding) => Some(embedding.clone()),
-            None => generator.embed(&[self.ask.wish(generator.condition())?.0])?.map(|mut e| e.swap_remove(0)),
+            None => {
+                generator.embed(&[self.ask.wish(generator.condition())?.0])?.map(|mut e| e.swap_remove(0))
+            }
         };
         let drawn = generator.draw_embedded(&[latent], embedding.map(|e| vec![e]).as_deref())?;
         drawn.into_iter().next().ok_or_else(|| Error::ModelFile("the model draws nothing".into()))

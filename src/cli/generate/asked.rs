@@ -115,7 +115,10 @@ pub fn wish(ask: &Ask, condition: &Condition, global: &Global) -> Result<Wish> {
     }
     let (wish, unknown) = ask.wish(condition)?;
     if !unknown.is_empty() && !global.quiet {
-        eprintln!("note: the model does not know {}, which counts for nothing in {ask:?}", unknown.join(", "));
+        eprintln!(
+            "note: the model does not know {}, which counts for nothing in {ask:?}",
+            unknown.join(", ")
+        );
     }
     Ok(wish)
 }
@@ -136,12 +139,7 @@ fn unused(slug: String, empty: bool, taken: &mut BTreeSet<String>) -> String {
 /// name, so that a picture that is passed on does not tell its maker's folders.
 pub fn recipe(seed: u64, ask: &Ask, truncation: Option<f64>, source: &Source<'_>) -> Recipe {
     let mut command = format!("opticus generate sample{} --out . --seeds {seed}", model_word(source.model));
-    match ask {
-        Ask::Any => {}
-        Ask::Label(label) => command += &format!(" --label {}", quoted(label)),
-        Ask::Numbers(_) => command += &format!(" --numbers {ask}"),
-        Ask::Text(text) => command += &format!(" --text {}", quoted(text)),
-    }
+    command += &ask_word(ask);
     if let Some(truncation) = truncation {
         command += &format!(" --truncation {truncation}");
     }
@@ -170,6 +168,16 @@ pub struct Source<'a> {
 pub fn model_word(model: Option<&Path>) -> String {
     let name = model.and_then(Path::file_name);
     name.map_or_else(String::new, |name| format!(" --model {}", quoted(&name.to_string_lossy())))
+}
+
+/// ` --label NAME` or what else is asked.
+pub fn ask_word(ask: &Ask) -> String {
+    match ask {
+        Ask::Any => String::new(),
+        Ask::Label(label) => format!(" --label {}", quoted(label)),
+        Ask::Numbers(_) => format!(" --numbers {ask}"),
+        Ask::Text(text) => format!(" --text {}", quoted(text)),
+    }
 }
 
 /// A word as a POSIX shell takes it.

@@ -136,7 +136,9 @@ fn again(args: &SampleArgs, picture: &Path, generator: &Generator) -> Result<Sam
     let drawn = recipe.png(&recipe.draw(generator).map_err(named)?)?;
     // Projections have no name that a recipe would tell; theirs is kept.
     let name = match recipe.latent {
-        Some(_) => picture.file_name().map_or_else(|| "again.png".into(), |n| n.to_string_lossy().into_owned()),
+        Some(_) => {
+            picture.file_name().map_or_else(|| "again.png".into(), |n| n.to_string_lossy().into_owned())
+        }
         None => file_name(recipe.seed, 4, &recipe.ask.slug()),
     };
     let path = args.out.join(name);
@@ -271,8 +273,12 @@ impl Grid {
 
     fn lay_out(&self, job: &Job<'_>) -> Image8 {
         let background = Background::default();
-        let tops: Vec<String> =
-            job.seeds.iter().take(self.columns.min(MOST_ON_GRID) as usize).map(|s| format!("seed {s}")).collect();
+        let tops: Vec<String> = job
+            .seeds
+            .iter()
+            .take(self.columns.min(MOST_ON_GRID) as usize)
+            .map(|s| format!("seed {s}"))
+            .collect();
         if let [only] = job.asked.as_slice() {
             let columns = (self.most as f64).sqrt().ceil() as usize;
             let rows = if only.ask == Ask::Any { Vec::new() } else { vec![only.ask.to_string()] };
@@ -280,7 +286,8 @@ impl Grid {
             return lay_out(&self.pictures, &layout);
         }
         let rows: Vec<String> = job.asked.iter().take(MOST_ROWS).map(|a| a.ask.to_string()).collect();
-        let layout = Layout { columns: self.columns as usize, titles: &[], rows: &rows, tops: &tops, background };
+        let layout =
+            Layout { columns: self.columns as usize, titles: &[], rows: &rows, tops: &tops, background };
         lay_out(&self.pictures, &layout)
     }
 }
