@@ -165,7 +165,7 @@ impl Generator {
         self.draw_embedded(numbers, embeddings.as_deref())
     }
 
-    /// What the model's encoder makes of these wishes, [condition] numbers each; `None` for a model without condition.
+    /// What the model's encoder makes of these wishes, `condition` numbers each; `None` for a model without condition.
     ///
     /// # Errors
     /// [`Error::Config`] for wishes that are not the model's.

@@ -161,6 +161,15 @@ impl Row {
     }
 }
 
+/// Where it goes downhill.
+struct Slopes {
+    /// Of each row.
+    losses: Vec<f32>,
+    /// Gradients of the losses' sum: each row's own, as no row has to do with another.
+    latent: Vec<f32>,
+    embedding: Option<Vec<f32>>,
+}
+
 /// The search and how far it is.
 struct Climb<'a> {
     generator: &'a Generator,
@@ -215,9 +224,8 @@ impl Climb<'_> {
         let mut best = rows;
         // One look more than steps: the last step's end counts too.
         for step in 0..=steps {
-            let (losses, slopes) =
-                self.slopes(n, &latent.values, embedding.as_ref().map(|e| e.values.as_slice()))?;
-            for (i, (row, loss)) in best.iter_mut().zip(&losses).enumerate() {
+            let slopes = self.slopes(n, &latent.values, embedding.as_ref().map(|e| e.values.as_slice()))?;
+            for (i, (row, loss)) in best.iter_mut().zip(&slopes.losses).enumerate() {
                 if f64::from(*loss) < row.loss {
                     row.loss = f64::from(*loss);
                     row.latent = part(&latent.values, i, n);
@@ -229,8 +237,8 @@ impl Climb<'_> {
             }
             let rate =
                 self.search.rate * 0.5 * (1.0 + (std::f64::consts::PI * step as f64 / steps as f64).cos());
-            latent.step(&slopes.0, rate);
-            if let (true, Some(embedding), Some(slopes)) = (free, &mut embedding, &slopes.1) {
+            latent.step(&slopes.latent, rate);
+            if let (true, Some(embedding), Some(slopes)) = (free, &mut embedding, &slopes.embedding) {
                 embedding.step(slopes, rate);
             }
             self.done += 1;
@@ -243,13 +251,7 @@ impl Climb<'_> {
     }
 
     /// Each row's loss, and the slopes of latent numbers and embeddings.
-    #[expect(clippy::type_complexity, reason = "one caller, which takes it apart at once")]
-    fn slopes(
-        &self,
-        n: usize,
-        latent: &[f32],
-        embedding: Option<&[f32]>,
-    ) -> Result<(Vec<f32>, (Vec<f32>, Option<Vec<f32>>))> {
+    fn slopes(&self, n: usize, latent: &[f32], embedding: Option<&[f32]>) -> Result<Slopes> {
         let device = self.generator.device();
         let leaf = |values: &[f32]| {
             let data = TensorData::new(values.to_vec(), [n, values.len() / n.max(1)]);
@@ -263,16 +265,16 @@ impl Climb<'_> {
         let losses = difference(drawn - target); // [n]
         let gradients = losses.clone().sum().backward();
         let slope = |leaf: &Tensor<2>| leaf.grad(&gradients).map(state::host).unwrap_or_default();
-        let slopes = (slope(&latent), embedding.as_ref().map(slope));
+        let (latent, embedding) = (slope(&latent), embedding.as_ref().map(slope));
         let losses = state::host(losses.detach());
-        if losses.iter().chain(&slopes.0).any(|v| !v.is_finite()) {
+        if losses.iter().chain(&latent).any(|v| !v.is_finite()) {
             return Err(Error::Diverged("the search met values that are no numbers; lower the rate".into()));
         }
-        Ok((losses, slopes))
+        Ok(Slopes { losses, latent, embedding })
     }
 }
 
-/// Mean squares [n] of differences [n, c, h, w] as they are, and of their means over 2×2 and 4×4 pixels: the coarse
+/// Mean squares `[n]` of differences [n, c, h, w] as they are, and of their means over 2×2 and 4×4 pixels: the coarse
 /// scales show the way while fine structure does not match yet.
 fn difference(mut x: Tensor<4>) -> Tensor<1> {
     let [n, c, h, w] = x.dims();
@@ -391,12 +393,12 @@ mod tests {
         let climb =
             Climb { generator: &generator, target, search: &search, done: 0, of: 0, progress: &mut progress };
         let at = generator.latent(3, None).unwrap();
-        let (_, (slopes, _)) = climb.slopes(1, &at, None).unwrap();
+        let slopes = climb.slopes(1, &at, None).unwrap().latent;
         for i in 0..at.len() {
             let loss = |h: f32| {
                 let mut moved = at.clone();
                 moved[i] += h;
-                f64::from(climb.slopes(1, &moved, None).unwrap().0[0])
+                f64::from(climb.slopes(1, &moved, None).unwrap().losses[0])
             };
             let expected = (loss(1e-2) - loss(-1e-2)) / 2e-2;
             assert!(

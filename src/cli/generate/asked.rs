@@ -116,8 +116,9 @@ pub fn wish(ask: &Ask, condition: &Condition, global: &Global) -> Result<Wish> {
     let (wish, unknown) = ask.wish(condition)?;
     if !unknown.is_empty() && !global.quiet {
         eprintln!(
-            "note: the model does not know {}, which counts for nothing in {ask:?}",
-            unknown.join(", ")
+            "note: the model does not know {}, which counts for nothing in {:?}",
+            unknown.join(", "),
+            ask.to_string()
         );
     }
     Ok(wish)

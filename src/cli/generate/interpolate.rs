@@ -127,14 +127,13 @@ pub fn run(args: &InterpolateArgs, global: &Global) -> Result<()> {
     };
     let bytes = bytes.map_err(|e| Error::Input(format!("{}: {e}", args.out.display())))?;
     files::write_atomically(&args.out, |out| out.write_all(&bytes))?;
-    let size = pictures.first().map(|p| p.size).unwrap_or_default();
     let out = args.out.display().to_string();
+    let [width, height] = [generator.size().width, generator.size().height].map(|side| side * args.scale);
     if global.json {
-        let (width, height) = (size.width, size.height);
         let done = Interpolated { out, model, frames: count, delay_ms: args.delay, width, height };
         return output::json(&done);
     }
-    output::line(&format!("{out}: {count} frames of {}x{}", size.width, size.height))
+    output::line(&format!("{out}: {count} frames of {width}x{height}"))
 }
 
 /// The pictures to go through: as many as there are seeds, or labels, texts or numbers; where there is one of a kind,
