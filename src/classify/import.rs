@@ -55,7 +55,11 @@ pub fn import(request: &Request<'_>) -> Result<Bundle> {
         other => other,
     };
     let is_cifar = matches!(request.net, NetKind::Resnet20 | NetKind::Resnet56);
-    let usual = if is_cifar { Recipe::Cifar } else { Recipe::ImageNet };
+    let usual = match request.net {
+        _ if is_cifar => Recipe::Cifar,
+        NetKind::InceptionV3 => Recipe::Inception,
+        _ => Recipe::ImageNet,
+    };
     let weights = read_weights(&bytes).map_err(named)?;
     let Imported { weights, mut config, origin } =
         adapt(weights, request.net, usual.preprocessing().size).map_err(named)?;
@@ -93,6 +97,8 @@ pub enum Recipe {
     ImageNet,
     /// CIFAR nets (He et al. 2016, section 4.2, with ImageNet statistics as the public weights were trained).
     Cifar,
+    /// torchvision's evaluation of Inception-v3: shorter side to 342, centre 299, RGB from −1 to 1.
+    Inception,
     /// Caffe's ImageNet evaluation: shorter side to 256, centre 227, BGR in 0..=255, channel means subtracted.
     Caffe,
 }
@@ -115,6 +121,14 @@ impl Recipe {
                 ChannelOrder::Rgb,
                 IMAGENET_MEAN.to_vec(),
                 IMAGENET_STD.to_vec(),
+                1.0 / 255.0,
+            ),
+            Self::Inception => (
+                299,
+                Fit::CenterCrop { resize_shorter: 342 },
+                ChannelOrder::Rgb,
+                vec![0.5; 3],
+                vec![0.5; 3],
                 1.0 / 255.0,
             ),
             Self::Caffe => (
@@ -148,6 +162,8 @@ pub fn class_names(file: Option<&Path>, count: usize) -> Result<Vec<String>> {
         return match count {
             1000 => Ok(lines(IMAGENET)),
             10 => Ok(lines(CIFAR10)),
+            // The outputs of the Fréchet distance's network were never given names with the weights.
+            1008 => Ok((0..1008).map(|output| format!("output {output}")).collect()),
             n => Err(Error::Config(format!(
                 "these weights have {n} outputs and no well-known class names; give --classes FILE with one name a line"
             ))),
@@ -202,7 +218,7 @@ mod tests {
 
     #[test]
     fn every_recipe_is_valid() {
-        for recipe in [Recipe::ImageNet, Recipe::Cifar, Recipe::Caffe] {
+        for recipe in [Recipe::ImageNet, Recipe::Cifar, Recipe::Inception, Recipe::Caffe] {
             recipe.preprocessing().validate().unwrap();
         }
     }

@@ -7,6 +7,7 @@ use crate::classify::metrics::ClassifyScores;
 use crate::data::{convert, inspect, synth};
 use crate::detect::metrics::DetectScores;
 use crate::detect::output::Predictions;
+use crate::generate::evaluation::GenerateScores;
 
 /// One schema a kind of document, by the name of its file: the command's words joined by dashes.
 pub fn schemas() -> Vec<(&'static str, Schema)> {
@@ -43,6 +44,7 @@ pub fn schemas() -> Vec<(&'static str, Schema)> {
         ("generate-interpolate", of::<generate::Interpolated>()),
         ("generate-project", of::<generate::Projected>()),
         ("generate-sample", of::<generate::Sampled>()),
+        ("generate-eval", of::<GenerateScores>()),
         ("generate-train", of::<generate::GeneratorTrained>()),
         ("model-info", of::<model::Info>()),
     ]

@@ -2,6 +2,7 @@
 
 mod detection;
 mod fusion;
+mod generation;
 
 use std::path::{Path, PathBuf};
 
@@ -52,14 +53,22 @@ pub fn run(args: &TourArgs, global: &Global) -> Result<()> {
     let told = classification(&args.out, global)?;
     let found = detection::chapter(&args.out, &args.out.join("run").join("best.safetensors"), global)?;
     let fused = fusion::chapter()?;
+    let drawn = generation::chapter(&args.out, global)?;
     let page = Page::new("A tour of Opticus").eyebrow("Opticus").lede(
         "Everything on this page was made by one program in one run: it drew the pictures, trained a network \
              to tell them apart and asked it where it looked, and trained another to find them in scenes, each \
-             measured on pictures it had never seen; and it made better pictures of several.",
+             measured on pictures it had never seen; it made better pictures of several, and learnt to draw.",
     );
-    let page = told.tiles.into_iter().chain(found.tiles).chain(fused.tiles).fold(page, Page::tile);
-    let page =
-        told.sections.into_iter().chain(found.sections).chain(fused.sections).fold(page, Page::section);
+    let page = told
+        .tiles
+        .into_iter()
+        .chain(found.tiles)
+        .chain(fused.tiles)
+        .chain(drawn.tiles)
+        .fold(page, Page::tile);
+    let sections =
+        told.sections.into_iter().chain(found.sections).chain(fused.sections).chain(drawn.sections);
+    let page = sections.fold(page, Page::section);
     let html =
         page.colophon(&format!("Made by `opticus tour`, version {}.", env!("CARGO_PKG_VERSION"))).render();
     let path = args.out.join("index.html");

@@ -27,6 +27,8 @@ pub enum Purpose {
     Show = 6,
     /// Latent numbers of a generator.
     Latent = 7,
+    /// Choosing what a figure is measured on.
+    Measure = 8,
 }
 
 /// The random stream of (seed, purpose, epoch, index). The four numbers are the 256-bit key of a ChaCha8

@@ -101,18 +101,109 @@ pub fn open(path: &Path, config: &TrainConfig) -> Result<Parts> {
         part.pictures = part.pictures.clone().with_color(color);
     }
     parts.channels = color.channels();
-    let first = parts.train.pictures.load(0)?;
-    parts.side = first.size.width.max(first.size.height).clamp(16, USUAL_SIDE);
+    parts.side = pictures_side(&parts.train.pictures);
     Ok(parts)
+}
+
+/// What a generator is measured with.
+#[derive(Debug)]
+pub struct Measured {
+    /// Compared with.
+    pub real: Examples,
+    /// Which part of the data that is.
+    pub part: &'static str,
+    /// Other real pictures, for the least distance that can be hoped for.
+    pub other: Option<Examples>,
+    /// What there is to learn a judge from.
+    pub learnt: Examples,
+    /// Descriptions that were set aside, with their pictures; empty but for text.
+    pub held_out: Examples,
+}
+
+/// Opens data to measure a generator of this condition by. For text, `config` must be that of its training, so that the
+/// same descriptions are set aside.
+///
+/// # Errors
+/// As [`open`]; [`Error::Input`] for labels that are not the model's.
+pub fn open_for_measuring(
+    path: &Path,
+    condition: &Condition,
+    [side, channels]: [usize; 2],
+    config: &TrainConfig,
+) -> Result<Measured> {
+    let mut config = config.clone();
+    config.net.channels = Some(channels);
+    config.net.image_size = Some(side as u32);
+    config.data.condition = match condition {
+        Condition::None => Asked::None,
+        Condition::Label { .. } => Asked::Label,
+        Condition::Numbers { .. } => Asked::Numbers,
+        Condition::Text { .. } => Asked::Text,
+    };
+    if let Condition::Numbers { columns, .. } = condition {
+        config.data.columns.clone_from(columns);
+    }
+    let Parts { train, held_out, condition: found, .. } = open(path, &config)?;
+    if let (Condition::Label { names }, Condition::Label { names: known }) = (&found, condition)
+        && names != known
+    {
+        return Err(Error::Input(format!(
+            "{} has other labels than the model: {} instead of {}",
+            path.display(),
+            names.join(", "),
+            known.join(", ")
+        )));
+    }
+    // Wishes in the model's terms, whatever this data would have made of them.
+    let said = |examples: &Examples| -> Examples {
+        let Condition::Text { vocabulary, length } = condition else { return examples.clone() };
+        let wishes =
+            examples.captions.iter().map(|said| Wish::Tokens(vocabulary.tokens(said, *length).0)).collect();
+        Examples { wishes, ..examples.clone() }
+    };
+    let (learnt, held_out) = (said(&train), said(&held_out));
+    let options = OpenOptions { on_bad: config.data.on_bad, ..OpenOptions::default() };
+    let apart = match condition {
+        Condition::Label { .. } => data::open(path, Format::Auto, &options)?,
+        _ => return Ok(Measured { real: learnt.clone(), part: "train", other: None, learnt, held_out }),
+    };
+    let color = learnt.pictures.color();
+    let labelled = |pictures: Labelled| Examples {
+        wishes: pictures.items().iter().map(|item| Wish::Label(item.label)).collect(),
+        pictures: pictures.with_color(color),
+        captions: Arc::new([]),
+    };
+    let filled = |part: Option<Labelled>| part.filter(|part| !part.is_empty());
+    Ok(match (filled(apart.test), filled(apart.val)) {
+        (Some(test), _) => {
+            Measured { real: labelled(test), part: "test", other: Some(learnt.clone()), learnt, held_out }
+        }
+        (None, Some(val)) => {
+            Measured { real: labelled(val), part: "val", other: Some(learnt.clone()), learnt, held_out }
+        }
+        _ => Measured { real: learnt.clone(), part: "train", other: None, learnt, held_out },
+    })
 }
 
 fn labels(path: &Path, options: &OpenOptions) -> Result<Parts> {
     let splits = data::open(path, Format::Auto, options)?;
     splits.train.check_trainable()?;
-    let names = splits.classes().to_vec();
-    let wishes = splits.train.items().iter().map(|item| Wish::Label(item.label)).collect();
-    let train = Examples { pictures: splits.train, wishes, captions: Arc::new([]) };
-    Ok(parts(train, Condition::Label { names }, splits.skipped))
+    Ok(Parts { skipped: splits.skipped, ..labelled(splits.train) })
+}
+
+/// Pictures that are already open, asked by their labels.
+pub fn labelled(pictures: Labelled) -> Parts {
+    let names = pictures.classes().to_vec();
+    let wishes = pictures.items().iter().map(|item| Wish::Label(item.label)).collect();
+    let (side, channels) = (pictures_side(&pictures), pictures.color().channels());
+    let train = Examples { pictures, wishes, captions: Arc::new([]) };
+    Parts { side, channels, ..parts(train, Condition::Label { names }, Vec::new()) }
+}
+
+/// The side that suits pictures: their own, within bounds.
+fn pictures_side(pictures: &Labelled) -> u32 {
+    let side = pictures.load(0).map_or(USUAL_SIDE, |first| first.size.width.max(first.size.height));
+    side.clamp(16, USUAL_SIDE)
 }
 
 fn loose(path: &Path, options: &OpenOptions) -> Result<Parts> {
@@ -320,7 +411,7 @@ pub fn training_loader(examples: &Examples, side: u32, config: &TrainConfig) -> 
 }
 
 /// A description without some of its words, by chance, but never without all.
-fn dropped(wish: Wish, probability: f64, rng: &mut DataRng) -> Wish {
+pub(super) fn dropped(wish: Wish, probability: f64, rng: &mut DataRng) -> Wish {
     let Wish::Tokens(tokens) = wish else { return wish };
     let kept: Vec<u32> = tokens.iter().copied().filter(|_| rng.random::<f64>() >= probability).collect();
     Wish::Tokens(if kept.is_empty() { tokens } else { kept })

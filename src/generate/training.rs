@@ -58,8 +58,16 @@ pub struct Trained {
 /// # Errors
 /// Whatever is wrong with data, configuration, disk or the course of training; see [`Error`].
 pub fn train(data: &Path, order: &Order<'_>, progress: &mut dyn Progress) -> Result<Trained> {
+    train_on(dataset::open(data, order.config)?, order, progress)
+}
+
+/// Trains a pair of networks on pictures that are already open.
+///
+/// # Errors
+/// As [`train`].
+pub fn train_on(parts: Parts, order: &Order<'_>, progress: &mut dyn Progress) -> Result<Trained> {
     let Order { config, device, .. } = order;
-    let Parts { train, held_out, condition, skipped, side, channels } = dataset::open(data, config)?;
+    let Parts { train, held_out, condition, skipped, side, channels } = parts;
     for skipped in &skipped {
         progress.message(&format!("skipped {}: {}", skipped.name, skipped.reason));
     }

@@ -7,6 +7,7 @@ use opticus_pixels::geometry::Size;
 use serde::{Deserialize, Serialize};
 
 use super::backbone::cifar_resnet::CifarResnet;
+use super::backbone::inception_v3::{self, InceptionV3};
 use super::backbone::mobilenet_v3::MobilenetV3;
 use super::backbone::resnet::Resnet;
 use super::backbone::simple_cnn::{self, SimpleCnn};
@@ -43,6 +44,15 @@ pub struct NetConfig {
     /// torchvision defines it. Changes no parameter's shape, but the logits.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub classifier_padding: usize,
+    /// Pools of `inception_v3` as in the weights that the Fréchet distance is defined by, which come from TensorFlow:
+    /// means leave out what lies beyond the edge, and the last block takes the greatest. Changes no parameter's
+    /// shape, but the features.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub fid_pools: bool,
+}
+
+fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 fn is_zero(value: &usize) -> bool {
@@ -117,6 +127,8 @@ kinds! {
     MobilenetV3Small = "mobilenet_v3_small",
     /// Howard et al. (2019).
     MobilenetV3Large = "mobilenet_v3_large",
+    /// Szegedy et al. (2016).
+    InceptionV3 = "inception_v3",
 }
 
 impl std::fmt::Display for NetKind {
@@ -144,7 +156,16 @@ const MAX_SIDE: u32 = 8192;
 impl NetConfig {
     /// This architecture with its usual options.
     pub fn new(name: NetKind, classes: usize, in_channels: usize, input: Size) -> Self {
-        Self { name, classes, in_channels, input, stem: Stem::Standard, dropout: None, classifier_padding: 0 }
+        Self {
+            name,
+            classes,
+            in_channels,
+            input,
+            stem: Stem::Standard,
+            dropout: None,
+            classifier_padding: 0,
+            fid_pools: false,
+        }
     }
 
     /// Checks that the network can be built and run on its input.
@@ -173,6 +194,9 @@ impl NetConfig {
         {
             return refuse("classifier_padding is 0, or 1 for squeezenet1_0".into());
         }
+        if self.fid_pools && self.name != NetKind::InceptionV3 {
+            return refuse("fid_pools belongs to inception_v3".into());
+        }
         self.check_input().or_else(refuse)
     }
 
@@ -188,6 +212,7 @@ impl NetConfig {
             NetKind::SmallCnn => at_least(small_cnn::MIN_SIDE, "the max-pool of blocks.4"),
             NetKind::Vgg16 | NetKind::Vgg16Bn => at_least(vgg::MIN_SIDE, "the fifth max-pool"),
             NetKind::Squeezenet1_0 => at_least(squeezenet::MIN_SIDE, "the max-pool features.11"),
+            NetKind::InceptionV3 => at_least(inception_v3::MIN_SIDE, "the block Mixed_7a"),
             // Padded throughout: any picture leaves at least one position.
             NetKind::Resnet18
             | NetKind::Resnet34
@@ -247,6 +272,7 @@ impl NetConfig {
             NetKind::Squeezenet1_0 => Net::Squeezenet(Squeezenet::new(scope, self)),
             NetKind::MobilenetV3Small => Net::MobilenetV3(MobilenetV3::small(scope, self)),
             NetKind::MobilenetV3Large => Net::MobilenetV3(MobilenetV3::large(scope, self)),
+            NetKind::InceptionV3 => Net::InceptionV3(InceptionV3::new(scope, self)),
         })
     }
 }
@@ -261,9 +287,12 @@ impl NetKind {
     pub const fn classifier(self) -> &'static str {
         match self {
             Self::SimpleCnn => "dense2.weight",
-            Self::SmallCnn | Self::Resnet18 | Self::Resnet34 | Self::Resnet50 | Self::Resnet101 => {
-                "fc.weight"
-            }
+            Self::SmallCnn
+            | Self::Resnet18
+            | Self::Resnet34
+            | Self::Resnet50
+            | Self::Resnet101
+            | Self::InceptionV3 => "fc.weight",
             Self::Resnet20 | Self::Resnet56 => "linear.weight",
             Self::Vgg16 | Self::Vgg16Bn => "classifier.6.weight",
             Self::Squeezenet1_0 => "classifier.1.weight",

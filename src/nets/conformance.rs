@@ -20,6 +20,7 @@ const CLASSES: usize = 5;
 fn configs() -> Vec<NetConfig> {
     let with_size = |&kind: &NetKind| match kind {
         NetKind::Squeezenet1_0 | NetKind::Vgg16 | NetKind::Vgg16Bn => (kind, Size::new(40, 36)),
+        NetKind::InceptionV3 => (kind, Size::new(83, 75)),
         _ => (kind, Size::new(36, 28)),
     };
     let mut configs: Vec<_> = NetKind::ALL
@@ -32,6 +33,10 @@ fn configs() -> Vec<NetConfig> {
         ..NetConfig::new(NetKind::Resnet18, CLASSES, 1, Size::new(20, 28))
     });
     configs.push(NetConfig::new(NetKind::SimpleCnn, CLASSES, 1, Size::new(28, 28)));
+    configs.push(NetConfig {
+        fid_pools: true,
+        ..NetConfig::new(NetKind::InceptionV3, CLASSES, 3, Size::new(75, 83))
+    });
     configs
 }
 
@@ -75,6 +80,8 @@ fn the_published_parameter_counts() {
         (NetKind::MobilenetV3Small, 1000, 224, 2_542_856),
         (NetKind::MobilenetV3Large, 1000, 224, 5_483_032),
         (NetKind::SmallCnn, 10, 28, 145_242),
+        // Without the auxiliary classifier.
+        (NetKind::InceptionV3, 1000, 299, 23_834_568),
     ];
     let covered: BTreeSet<_> = published.iter().map(|row| row.0).collect();
     assert!(NetKind::ALL.iter().all(|kind| covered.contains(kind)), "a network without a published count");
@@ -321,6 +328,7 @@ fn pictures_too_small_are_refused_naming_the_layer_and_the_smallest_do_run() {
         (NetKind::SimpleCnn, 22, "conv3"),
         (NetKind::SmallCnn, 8, "blocks.4"),
         (NetKind::Squeezenet1_0, 21, "features.11"),
+        (NetKind::InceptionV3, 75, "Mixed_7a"),
     ];
     let device = Device::flex();
     for (kind, side, layer) in smallest {
@@ -355,6 +363,7 @@ fn settings_out_of_range_are_configuration_errors() {
         NetConfig { dropout: Some(1.0), ..good.clone() },
         NetConfig { dropout: Some(f64::NAN), ..good.clone() },
         NetConfig { classifier_padding: 1, ..good.clone() },
+        NetConfig { fid_pools: true, ..good.clone() },
         NetConfig { name: NetKind::Vgg16, stem: Stem::Small, ..good.clone() },
         NetConfig { name: NetKind::SimpleCnn, input: Size::new(4096, 4096), ..good.clone() },
     ];
@@ -403,7 +412,8 @@ fn the_program_computes_what_the_network_does_whatever_the_company() {
     let device = Device::flex();
     for config in configs() {
         // Odd sides, where windows and halvings do not come out even.
-        let config = NetConfig { input: Size::new(41, 37), ..config };
+        let size = if config.name == NetKind::InceptionV3 { Size::new(81, 77) } else { Size::new(41, 37) };
+        let config = NetConfig { input: size, ..config };
         let net = config.init(1, &device).unwrap();
         // Only what a norm keeps and adds is stirred that much: deep networks would overflow.
         let stirred = state::to_map(&net.clone().map(&mut Stir(7)));

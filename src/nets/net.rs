@@ -4,6 +4,7 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 
 use super::backbone::cifar_resnet::CifarResnet;
+use super::backbone::inception_v3::InceptionV3;
 use super::backbone::mobilenet_v3::MobilenetV3;
 use super::backbone::resnet::Resnet;
 use super::backbone::simple_cnn::SimpleCnn;
@@ -59,9 +60,20 @@ pub enum Net {
     Squeezenet(Squeezenet),
     /// `mobilenet_v3_small` and `mobilenet_v3_large`.
     MobilenetV3(MobilenetV3),
+    /// `inception_v3`.
+    InceptionV3(InceptionV3),
 }
 
-transparent_module!(Net { SimpleCnn, SmallCnn, Resnet, CifarResnet, Vgg, Squeezenet, MobilenetV3 });
+transparent_module!(Net {
+    SimpleCnn,
+    SmallCnn,
+    Resnet,
+    CifarResnet,
+    Vgg,
+    Squeezenet,
+    MobilenetV3,
+    InceptionV3
+});
 
 macro_rules! each {
     ($net:expr, $inner:ident => $call:expr) => {
@@ -73,6 +85,7 @@ macro_rules! each {
             Net::Vgg($inner) => $call,
             Net::Squeezenet($inner) => $call,
             Net::MobilenetV3($inner) => $call,
+            Net::InceptionV3($inner) => $call,
         }
     };
 }

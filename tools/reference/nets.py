@@ -7,7 +7,7 @@ all of the difference measured is ours.
 
     python tools/reference/nets.py [path of the shared data]     (the real weights are skipped without it)
 
-Made with Python 3.11, torch 2.15.0, torchvision 0.29.2, numpy 2.4.6, onnxruntime 1.32.0, safetensors 0.8.0.
+Made with Python 3.11, torch 2.15.0, torchvision 0.29.2, pytorch-fid 0.3.0 (--no-deps), numpy 2.4.6, onnxruntime 1.32.0, safetensors 0.8.0.
 """
 import hashlib
 import json
@@ -188,6 +188,38 @@ def mobilenet_maps(model, x):
     return maps_before(model, x, halves, True)
 
 
+def inception():
+    """Without the auxiliary classifier, which plays no part in prediction."""
+    return tv.inception_v3(num_classes=10, aux_logits=False, init_weights=False)
+
+
+def fid_inception():
+    """`fid_inception_v3` of pytorch-fid 0.3.0 without its download."""
+    from pytorch_fid.inception import FIDInceptionA, FIDInceptionC, FIDInceptionE_1, FIDInceptionE_2
+
+    model = inception()
+    model.Mixed_5b = FIDInceptionA(192, pool_features=32)
+    model.Mixed_5c = FIDInceptionA(256, pool_features=64)
+    model.Mixed_5d = FIDInceptionA(288, pool_features=64)
+    model.Mixed_6b = FIDInceptionC(768, channels_7x7=128)
+    model.Mixed_6c = FIDInceptionC(768, channels_7x7=160)
+    model.Mixed_6d = FIDInceptionC(768, channels_7x7=160)
+    model.Mixed_6e = FIDInceptionC(768, channels_7x7=192)
+    model.Mixed_7b = FIDInceptionE_1(1280)
+    model.Mixed_7c = FIDInceptionE_2(2048)
+    return model
+
+
+def inception_maps(model, x):
+    maps = []
+    for name, layer in model.named_children():
+        if name in ("maxpool1", "maxpool2", "Mixed_6a", "Mixed_7a", "avgpool"):
+            maps.append(x)
+        if name == "avgpool":
+            return maps
+        x = layer(x)
+
+
 def small_stem(model, channels):
     model.conv1 = nn.Conv2d(channels, 64, 3, padding=1, bias=False)
     model.maxpool = nn.Identity()
@@ -221,6 +253,8 @@ def nets():
         yield config("squeezenet1_0", height, width), tv.squeezenet1_0(num_classes=10), lambda m, x: pool_maps(m, x, True)
     yield config("mobilenet_v3_small", 48, 64), tv.mobilenet_v3_small(num_classes=10), mobilenet_maps
     yield config("mobilenet_v3_large", 48, 64), tv.mobilenet_v3_large(num_classes=10), mobilenet_maps
+    yield config("inception_v3", 75, 91), inception(), inception_maps
+    yield config("inception_v3", 91, 75, fid_pools=True), fid_inception(), inception_maps
 
 
 def digest(model):

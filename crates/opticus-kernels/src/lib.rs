@@ -41,7 +41,7 @@ pub use conv::{Method, conv2d, conv2d_backward_bias, conv2d_backward_data, conv2
 pub use elementwise::{
     Function, Kept, add_relu, add_relu_in_place, apply, apply_in_place, differentiate, differentiate_in_place,
 };
-pub use gemm::{Matrix, gemm};
+pub use gemm::{Matrix, dots, gemm};
 pub use norm::{
     BatchNorm, BatchNormGradients, BatchNormUpstream, NormFault, NormShape, NormShapeError,
     batch_norm_backward, batch_norm_infer, batch_norm_train,

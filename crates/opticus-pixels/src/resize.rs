@@ -1,6 +1,9 @@
 //! Resampling, cropping and mirroring, as Pillow and torchvision do them.
 
+mod float;
 mod passes;
+
+pub use float::resize_float;
 
 use serde::{Deserialize, Serialize};
 

@@ -2,6 +2,7 @@
 
 mod asked;
 mod counter;
+mod eval;
 mod interpolate;
 mod project;
 mod sample;
@@ -28,6 +29,8 @@ pub enum Verb {
     Interpolate(Box<interpolate::InterpolateArgs>),
     /// Find the picture that a model draws most like a given one.
     Project(Box<project::ProjectArgs>),
+    /// Measure a generator against real pictures.
+    Eval(eval::EvalArgs),
 }
 
 /// Runs one verb.
@@ -37,5 +40,6 @@ pub fn run(verb: Verb, global: &Global) -> Result<()> {
         Verb::Sample(args) => sample::run(&args, global),
         Verb::Interpolate(args) => interpolate::run(&args, global),
         Verb::Project(args) => project::run(&args, global),
+        Verb::Eval(args) => eval::run(&args, global),
     }
 }

@@ -37,7 +37,11 @@ pub enum Origin {
 /// # Errors
 /// [`Error::ModelFile`] if the weights cannot be those of the network.
 pub fn adapt(weights: TensorMap, kind: NetKind, input: Size) -> Result<Imported> {
-    let weights = without_wrappers(weights);
+    let mut weights = without_wrappers(weights);
+    if kind == NetKind::InceptionV3 {
+        // The auxiliary classifier is of use in training only.
+        weights.retain(|name, _| !name.starts_with("AuxLogits."));
+    }
     let is_caffe = kind == NetKind::Squeezenet1_0 && weights.contains_key("conv_final.weight");
     let weights = if is_caffe { from_caffe(weights) } else { weights };
     let origin = match kind {
@@ -50,12 +54,17 @@ pub fn adapt(weights: TensorMap, kind: NetKind, input: Size) -> Result<Imported>
     let [_, in_channels, kernel, _] = first[..] else { return Err(other_network(kind, first_layer(kind))) };
     config.in_channels = in_channels;
     config.classifier_padding = usize::from(is_caffe);
+    // The network of the Fréchet distance is the one with eight more outputs than ImageNet has classes.
+    config.fid_pools = kind == NetKind::InceptionV3 && config.classes == FID_CLASSES;
     if kind.is_resnet() && kernel == 3 {
         config.stem = Stem::Small;
     }
     config.validate()?;
     Ok(Imported { weights, config, origin })
 }
+
+/// Outputs of the Inception network that the Fréchet distance is defined by, as TensorFlow published it in 2015.
+const FID_CLASSES: usize = 1008;
 
 /// The number of classes a classifier of this kind with these weights (under our names) tells apart.
 ///
@@ -80,6 +89,7 @@ fn other_network(kind: NetKind, name: &str) -> Error {
 fn first_layer(kind: NetKind) -> &'static str {
     match kind {
         NetKind::SmallCnn => "blocks.0.conv.weight",
+        NetKind::InceptionV3 => "Conv2d_1a_3x3.conv.weight",
         NetKind::Vgg16 | NetKind::Vgg16Bn | NetKind::Squeezenet1_0 => "features.0.weight",
         NetKind::MobilenetV3Small | NetKind::MobilenetV3Large => "features.0.0.weight",
         _ => "conv1.weight",

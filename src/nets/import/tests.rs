@@ -329,3 +329,17 @@ fn caffes_squeezenet_gets_torchvisions_names() {
     });
     assert_eq!(imported.weights.into_keys().collect::<BTreeSet<_>>(), ours);
 }
+
+#[test]
+fn inceptions_auxiliary_classifier_stays_behind_and_its_outputs_tell_the_pools() {
+    for (outputs, fid) in [(1000, false), (1008, true)] {
+        let weights = map_of(&[
+            ("Conv2d_1a_3x3.conv.weight", &[32, 3, 3, 3]),
+            ("AuxLogits.fc.weight", &[outputs, 768]),
+            ("fc.weight", &[outputs, 2048]),
+        ]);
+        let imported = adapt(weights, NetKind::InceptionV3, Size::new(299, 299)).unwrap();
+        assert_eq!(imported.weights.keys().collect::<Vec<_>>(), ["Conv2d_1a_3x3.conv.weight", "fc.weight"]);
+        assert_eq!((imported.config.classes, imported.config.fid_pools), (outputs, fid));
+    }
+}

@@ -30,9 +30,9 @@ pub struct Conv2d {
 #[derive(Clone, Copy, Debug)]
 pub struct Conv2dConfig {
     channels: [usize; 2],
-    kernel: usize,
+    kernel: [usize; 2],
     stride: usize,
-    padding: usize,
+    padding: [usize; 2],
     dilation: usize,
     groups: usize,
     bias: bool,
@@ -44,9 +44,9 @@ impl Conv2dConfig {
     pub const fn new(inputs: usize, outputs: usize, kernel: usize) -> Self {
         Self {
             channels: [inputs, outputs],
-            kernel,
+            kernel: [kernel; 2],
             stride: 1,
-            padding: 0,
+            padding: [0; 2],
             dilation: 1,
             groups: 1,
             bias: true,
@@ -61,7 +61,12 @@ impl Conv2dConfig {
 
     /// Zeros added on all four sides.
     pub const fn padding(self, padding: usize) -> Self {
-        Self { padding, ..self }
+        Self { padding: [padding; 2], ..self }
+    }
+
+    /// A kernel, and zeros added at each side, that differ between the axes: (vertical, horizontal) each.
+    pub const fn oblong(self, kernel: [usize; 2], padding: [usize; 2]) -> Self {
+        Self { kernel, padding, ..self }
     }
 
     /// The distance between the taps on both axes.
@@ -87,15 +92,16 @@ impl Conv2dConfig {
     /// Makes the layer at this place of the network.
     pub fn build(self, scope: &Scope) -> Conv2d {
         let [inputs, outputs] = self.channels;
-        let area = self.kernel * self.kernel;
+        let [kernel_h, kernel_w] = self.kernel;
+        let area = kernel_h * kernel_w;
         // PyTorch's fans: axis 1 of the weight for what enters, axis 0 for what leaves.
         let (fan_in, fan_out) = (inputs / self.groups * area, outputs * area);
-        let shape = [outputs, inputs / self.groups, self.kernel, self.kernel];
+        let shape = [outputs, inputs / self.groups, kernel_h, kernel_w];
         Conv2d {
             weight: scope.param("weight", shape, self.init.weight(fan_in, fan_out)),
             bias: self.bias.then(|| scope.param("bias", [outputs], self.init.bias(fan_in))),
             stride: [self.stride; 2],
-            padding: [self.padding; 2],
+            padding: self.padding,
             dilation: [self.dilation; 2],
             groups: self.groups,
         }

@@ -25,7 +25,7 @@ pub use conv::{Conv2d, Conv2dConfig};
 pub use dropout::Dropout;
 pub use linear::Linear;
 pub use norm::{BatchNorm2d, RunningStat, freeze_norms};
-pub use pool::{AdaptiveAvgPool2d, MaxPool2d, global_avg_pool};
+pub use pool::{AdaptiveAvgPool2d, MaxPool2d, SmoothPool2d, global_avg_pool};
 pub use sequence::{DenseLayer, Layer, describe, describe_dense, run, run_dense};
 pub(crate) use transparent::transparent_module;
 pub use transpose::{ConvTranspose2d, ConvTranspose2dConfig};

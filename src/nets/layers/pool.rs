@@ -2,7 +2,8 @@
 
 use burn::module::Module;
 use burn::tensor::Tensor;
-use burn::tensor::module::adaptive_avg_pool2d;
+use burn::tensor::module::{adaptive_avg_pool2d, avg_pool2d};
+use burn::tensor::ops::AvgPoolOptions;
 use opticus_kernels::{Pool2d, engine};
 
 use crate::nets::graph::{Graph, Value, Window};
@@ -45,6 +46,36 @@ impl MaxPool2d {
     pub fn describe(&self, graph: &mut Graph, x: &Value) -> Value {
         let window = Window::new([self.kernel; 2], [self.stride; 2]).padded([self.padding; 2]);
         graph.max_pool(x, Window { ceil: self.ceil_mode, ..window })
+    }
+}
+
+/// The mean, or the largest value, of the 3×3 window around each position: the map keeps its size.
+#[derive(Module, Debug)]
+pub struct SmoothPool2d {
+    /// The largest value instead of the mean.
+    pub greatest: bool,
+    /// Whether zeros beyond the edge count in the mean, as PyTorch has it; TensorFlow leaves them out.
+    pub count_padding: bool,
+}
+
+impl SmoothPool2d {
+    /// Input and output [n, c, h, w].
+    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        if self.greatest {
+            return engine::max_pool2d(x, Pool2d { stride: [1; 2], padding: [1; 2], ..Pool2d::new([3; 2]) });
+        }
+        let options = AvgPoolOptions::new([3; 2]).with_stride([1; 2]).with_padding([1; 2]);
+        avg_pool2d(x, options.with_count_include_pad(self.count_padding))
+    }
+
+    /// [`Self::forward`] written down.
+    pub fn describe(&self, graph: &mut Graph, x: &Value) -> Value {
+        let window = Window::new([3; 2], [1; 2]).padded([1; 2]);
+        if self.greatest {
+            graph.max_pool(x, window)
+        } else {
+            graph.average_pool(x, window, self.count_padding)
+        }
     }
 }
 

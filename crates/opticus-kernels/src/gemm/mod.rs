@@ -1,7 +1,9 @@
 //! Matrix products: dense layers and their gradients.
 
+mod double;
 pub(crate) mod micro;
 
+pub use double::dots;
 use rayon::prelude::*;
 
 use crate::Activation;

@@ -190,7 +190,7 @@ impl Filter {
     }
 
     /// The kernel at a distance.
-    fn weight(self, x: f64) -> f64 {
+    pub(super) fn weight(self, x: f64) -> f64 {
         let x = x.abs();
         let sinc = |x: f64| match x == 0.0 {
             true => 1.0,

@@ -1,0 +1,274 @@
+//! How good a generator is: its pictures against real ones, by the features of a network that it was not trained against.
+
+use std::path::Path;
+
+use burn::tensor::Device;
+use opticus_pixels::Image8;
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::condition::{Condition, Wish};
+use super::dataset::{Examples, Measured, prepare};
+use super::extractor::{Extractor, Seen};
+use super::matching::{self, Lessons};
+use super::metrics::{
+    Features, KernelOptions, ManifoldOptions, frechet_distance, inception_score, kernel_distance,
+    manifold_scores, recognition,
+};
+use super::predict::{Generator, Request};
+use crate::data::Dataset;
+use crate::data::sampler::epoch_order;
+use crate::error::{Error, Result};
+use crate::train::Progress;
+
+/// Parts of the pictures that the inception score is taken of (Salimans et al. 2016).
+const SPLITS: usize = 10;
+/// Pictures made of each description that is held out.
+const OF_EACH: usize = 4;
+
+/// What to measure.
+#[derive(Clone, Copy, Debug)]
+pub struct Question {
+    /// Pictures to make.
+    pub count: usize,
+    /// Seed of the first.
+    pub seed: u64,
+    /// Latent numbers beyond it are drawn again.
+    pub truncation: Option<f64>,
+    /// For text: passes of the matcher over the pictures.
+    pub matcher_epochs: u64,
+}
+
+/// What `generate eval` finds. Distances: smaller is better; all else: greater.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct GenerateScores {
+    /// Fréchet distance of features (Heusel et al. 2017).
+    pub fid: f64,
+    /// The same between two sets of real pictures: the least that can be hoped for.
+    pub fid_real: Option<f64>,
+    /// Kernel distance of features (Bińkowski et al. 2018).
+    pub kid: f64,
+    /// Part of the made pictures that lie among real ones (Kynkäänniemi et al. 2019).
+    pub precision: f64,
+    /// Part of the real pictures that lie among made ones.
+    pub recall: f64,
+    /// Naeem et al. 2020.
+    pub density: f64,
+    /// Part of the real pictures with a made one near by (Naeem et al. 2020).
+    pub coverage: f64,
+    /// Of a classifier's probabilities (Salimans et al. 2016).
+    pub inception_score: Option<f64>,
+    /// Part of the made pictures that the classifier takes for what was asked for.
+    pub recognised: Option<f64>,
+    /// The same, by label.
+    pub recognised_of: Vec<Recognised>,
+    /// For text: how pictures made of held-out descriptions find them again.
+    pub retrieval: Option<Found>,
+    /// The same of the real pictures: the most that can be hoped for.
+    pub retrieval_real: Option<Found>,
+    /// How it was measured.
+    pub protocol: Protocol,
+}
+
+/// Pictures of one label.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct Recognised {
+    /// The label.
+    pub label: String,
+    /// Part of them taken for it.
+    pub part: f64,
+    /// Their number.
+    pub count: u64,
+}
+
+/// How well pictures find their descriptions.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct Found {
+    /// Part of the pictures whose own description is the nearest.
+    pub top1: f64,
+    /// What that is by chance.
+    pub chance: f64,
+    /// Mean of one over the place of the own description.
+    pub mean_reciprocal_rank: f64,
+    /// Descriptions to choose from.
+    pub descriptions: usize,
+    /// Pictures.
+    pub pictures: usize,
+}
+
+/// How it was measured.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct Protocol {
+    /// Real pictures.
+    pub real: usize,
+    /// Which of the data.
+    pub part: String,
+    /// Made pictures.
+    pub fake: usize,
+    /// What the features are of.
+    pub extractor: String,
+    /// Width of the features.
+    pub features: usize,
+    /// How pictures come to its size.
+    pub resize: String,
+    /// Seed of the first picture.
+    pub seed: u64,
+    /// Latent numbers beyond it were drawn again.
+    pub truncation: Option<f64>,
+}
+
+/// Measures a generator. Where no extractor is given, descriptions make one.
+///
+/// # Errors
+/// [`Error::Config`] where neither an extractor is given nor the model is asked by text; whatever data and model report.
+pub fn evaluate(
+    generator: &Generator,
+    data: &Measured,
+    extractor: Option<&Path>,
+    question: Question,
+    device: &Device,
+    progress: &mut dyn Progress,
+) -> Result<GenerateScores> {
+    let condition = generator.condition();
+    let side = generator.size().width;
+    let matcher = match condition {
+        Condition::Text { .. } => {
+            let lessons = Lessons { side, epochs: question.matcher_epochs, seed: 0 };
+            progress.message("learning which description belongs to which picture, from the real ones");
+            Some(matching::train(&data.learnt, condition, lessons, device, |epoch, loss| {
+                progress.message(&format!("matcher, epoch {epoch}/{}: loss {loss:.3}", lessons.epochs));
+            })?)
+        }
+        _ => None,
+    };
+    let extractor = match (extractor, &matcher) {
+        (Some(path), _) => Extractor::load(path, device)?,
+        (None, Some(matcher)) => Extractor::Matcher(Box::new(matcher.clone()), device.clone()),
+        (None, None) => {
+            return Err(Error::Config(
+                "nothing to compare pictures by; give a classifier with --extractor FILE (`opticus classify train`, or \
+                 `opticus model import --net inception_v3`)"
+                    .into(),
+            ));
+        }
+    };
+    let count = question.count;
+    progress.message("looking at the real pictures");
+    let real = look(&extractor, &data.real, side, count, 0)?;
+    let other = match &data.other {
+        Some(other) => Some(look(&extractor, other, side, real.features.count(), 1)?.features),
+        None => None,
+    };
+    progress.message(&format!("making {count} pictures"));
+    let requests = requests(condition, &data.real, question);
+    let made =
+        requests.chunks(256).flat_map(|requests| match generator.sample(requests, question.truncation) {
+            Ok(pictures) => pictures.into_iter().map(Ok).collect::<Vec<_>>(),
+            Err(error) => vec![Err(error)],
+        });
+    let Seen { features: fake, probabilities } = extractor.look(made)?;
+    progress.message("comparing");
+    let manifold = manifold_scores(&real.features, &fake, &ManifoldOptions::default())?;
+    let (recognised, recognised_of) = recognised(condition, &extractor, probabilities.as_ref(), &requests)?;
+    let splits = SPLITS.min(fake.count());
+    let (retrieval, retrieval_real) = match &matcher {
+        Some(matcher) if !data.held_out.wishes.is_empty() => {
+            let (descriptions, own) = matching::distinct(&data.held_out.wishes);
+            let found = |images: &[Image8], own: &[usize]| -> Result<Found> {
+                let of = matching::judge(matcher, condition, images, &descriptions, own, device)?;
+                Ok(Found {
+                    top1: of.top1,
+                    chance: of.chance,
+                    mean_reciprocal_rank: of.mean_reciprocal_rank,
+                    descriptions: of.candidates,
+                    pictures: images.len(),
+                })
+            };
+            let asked: Vec<usize> = (0..descriptions.len() * OF_EACH).map(|i| i / OF_EACH).collect();
+            let requests: Vec<Request> = (question.seed..)
+                .zip(&asked)
+                .map(|(seed, own)| Request { seed, wish: descriptions[*own].clone() })
+                .collect();
+            let made = generator.sample(&requests, question.truncation)?;
+            let real = matching::load(&data.held_out, side)?;
+            (Some(found(&made, &asked)?), Some(found(&real, &own)?))
+        }
+        _ => (None, None),
+    };
+    Ok(GenerateScores {
+        fid: frechet_distance(&real.features, &fake)?,
+        fid_real: other.map(|other| frechet_distance(&real.features, &other)).transpose()?,
+        kid: kernel_distance(&real.features, &fake, &KernelOptions::default())?.mean,
+        precision: manifold.precision,
+        recall: manifold.recall,
+        density: manifold.density,
+        coverage: manifold.coverage,
+        inception_score: match &probabilities {
+            Some(probabilities) => Some(inception_score(probabilities, splits)?.mean),
+            None => None,
+        },
+        recognised,
+        recognised_of,
+        retrieval,
+        retrieval_real,
+        protocol: Protocol {
+            real: real.features.count(),
+            part: data.part.into(),
+            fake: fake.count(),
+            extractor: extractor.name(),
+            features: fake.width(),
+            resize: extractor.resize(),
+            seed: question.seed,
+            truncation: question.truncation,
+        },
+    })
+}
+
+/// Features of at most so many pictures, chosen by chance.
+fn look(extractor: &Extractor, examples: &Examples, side: u32, most: usize, seed: u64) -> Result<Seen> {
+    let order = epoch_order(examples.pictures.len(), seed, 0);
+    extractor.look(order.into_iter().take(most).map(|i| Ok(prepare(&examples.pictures.load(i)?, side))))
+}
+
+/// What to make: labels in turn, else what real pictures are asked by.
+fn requests(condition: &Condition, real: &Examples, question: Question) -> Vec<Request> {
+    let wish = |i: usize| match condition {
+        Condition::None => Wish::Any,
+        Condition::Label { names } => Wish::Label(i % names.len().max(1)),
+        _ => real.wishes[i % real.wishes.len().max(1)].clone(),
+    };
+    (0..question.count)
+        .map(|i| Request { seed: question.seed.wrapping_add(i as u64), wish: wish(i) })
+        .collect()
+}
+
+/// How many pictures a classifier of the same labels takes for what was asked for.
+fn recognised(
+    condition: &Condition,
+    extractor: &Extractor,
+    probabilities: Option<&Features>,
+    requests: &[Request],
+) -> Result<(Option<f64>, Vec<Recognised>)> {
+    let (Condition::Label { names }, Some(classes), Some(probabilities)) =
+        (condition, extractor.classes(), probabilities)
+    else {
+        return Ok((None, Vec::new()));
+    };
+    if classes != names.as_slice() {
+        return Ok((None, Vec::new()));
+    }
+    let wanted: Vec<usize> = requests
+        .iter()
+        .filter_map(|r| if let Wish::Label(label) = r.wish { Some(label) } else { None })
+        .collect();
+    let best =
+        |row: &[f32]| (0..row.len()).max_by(|&a, &b| row[a].total_cmp(&row[b]).then(b.cmp(&a))).unwrap_or(0);
+    let seen: Vec<usize> = probabilities.rows().map(best).collect();
+    let found = recognition(names.len(), &wanted, &seen)?;
+    let of = names.iter().zip(&found.per_class).map(|(label, class)| Recognised {
+        label: label.clone(),
+        part: class.accuracy,
+        count: class.count,
+    });
+    Ok((Some(found.accuracy), of.collect()))
+}
