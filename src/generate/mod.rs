@@ -9,19 +9,26 @@ pub mod config;
 pub mod dataset;
 pub mod evaluation;
 pub mod extractor;
+pub mod interpolate;
 pub mod learner;
 pub mod loss;
 pub mod matching;
 pub mod metrics;
 pub mod net;
 pub mod predict;
+pub mod project;
+pub mod recipe;
 pub mod report;
+pub mod seeds;
+pub mod sheet;
 pub mod text;
 pub mod training;
 pub mod watch;
 
 pub use condition::{Condition, Wish};
 pub use predict::{Generator, Request};
+pub use recipe::{Ask, Recipe};
+pub use seeds::Seeds;
 
 /// The job's name in a model file's card.
 pub const JOB: &str = "generate";

@@ -7,6 +7,7 @@ use burn::module::Module;
 use burn::tensor::Device;
 use opticus_pixels::{Image8, Size};
 use rand::RngExt;
+use sha2::{Digest, Sha256};
 
 use super::condition::{Condition, Wish};
 use super::net::{Artist, Pictures, latents};
@@ -160,18 +161,80 @@ impl Generator {
                 self.config.latent
             )));
         }
+        let embeddings = self.embed(wishes)?;
+        self.draw_embedded(numbers, embeddings.as_deref())
+    }
+
+    /// What the model's encoder makes of these wishes, `condition` numbers each; `None` for a model without condition.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for wishes that are not the model's.
+    pub fn embed(&self, wishes: &[Wish]) -> Result<Option<Vec<Vec<f32>>>> {
+        let Some(encoder) = &self.artist.encoder else { return Ok(None) };
+        let mut embeddings = Vec::with_capacity(wishes.len());
+        for wishes in wishes.chunks(BATCH) {
+            let Some(input) = self.condition().input(wishes, &self.device)? else { return Ok(None) };
+            let values = state::host(encoder.forward(&input));
+            let stride = (values.len() / wishes.len().max(1)).max(1);
+            embeddings.extend(values.chunks_exact(stride).map(<[f32]>::to_vec));
+        }
+        Ok(Some(embeddings))
+    }
+
+    /// The pictures of these latent numbers and embeddings of wishes, one of each a picture; no embeddings for a model
+    /// without condition. Embeddings may be any: between those of two wishes lie pictures between both.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for numbers that are not the model's; [`Error::ModelFile`] for weights that give no picture.
+    pub fn draw_embedded(
+        &self,
+        numbers: &[Vec<f32>],
+        embeddings: Option<&[Vec<f32>]>,
+    ) -> Result<Vec<Image8>> {
+        let (latent, condition) = (self.config.latent, self.config.condition);
+        let fits = numbers.iter().all(|n| n.len() == latent)
+            && embeddings.is_some() == self.artist.encoder.is_some()
+            && embeddings.is_none_or(|e| e.len() == numbers.len() && e.iter().all(|e| e.len() == condition));
+        if !fits {
+            return Err(Error::Config(format!(
+                "the model draws from {latent} latent numbers and {condition} of what is asked for, and was given others"
+            )));
+        }
         let mut pictures = Vec::with_capacity(numbers.len());
-        for (numbers, wishes) in numbers.chunks(BATCH).zip(wishes.chunks(BATCH)) {
-            let input = self.condition().input(wishes, &self.device)?;
-            let latent = latents(numbers.concat(), self.config.latent, &self.device);
-            let values = state::host(self.artist.forward(latent, input.as_ref()));
+        for (i, numbers) in numbers.chunks(BATCH).enumerate() {
+            let n = numbers.len();
+            let embedded = embeddings.map(|e| latents(e[i * BATCH..][..n].concat(), condition, &self.device));
+            let input = latents(numbers.concat(), latent, &self.device);
+            let values = state::host(self.artist.generator.forward(input, embedded));
             if values.iter().any(|v| !v.is_finite()) {
                 return Err(Error::ModelFile("the model's weights give values that are no numbers".into()));
             }
-            let stride = values.len() / wishes.len().max(1);
-            pictures.extend(values.chunks_exact(stride.max(1)).map(|v| to_picture(v, self.size())));
+            let stride = (values.len() / n).max(1);
+            pictures.extend(values.chunks_exact(stride).map(|v| to_picture(v, self.size())));
         }
         Ok(pictures)
+    }
+
+    /// SHA-256 of everything that a picture depends on beside its recipe: the network's configuration, what it is asked
+    /// by, and its weights. Figures and licence in the model's file may change without another fingerprint.
+    pub fn fingerprint(&self) -> String {
+        let mut hash = Sha256::new();
+        // Both were read from JSON, or made by this program of what JSON holds.
+        let about = serde_json::to_vec(&(&self.config, &self.pictures)).unwrap_or_default();
+        hash.update((about.len() as u64).to_le_bytes());
+        hash.update(about);
+        for (name, tensor) in state::to_map(&self.artist) {
+            hash.update((name.len() as u64).to_le_bytes());
+            hash.update(name);
+            hash.update((tensor.shape.len() as u64).to_le_bytes());
+            for side in tensor.shape {
+                hash.update((side as u64).to_le_bytes());
+            }
+            for value in tensor.data {
+                hash.update(value.to_le_bytes());
+            }
+        }
+        hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
     }
 }
 

@@ -1,6 +1,11 @@
 //! `opticus generate`: words and numbers into new pictures.
 
+mod asked;
+mod counter;
 mod eval;
+mod interpolate;
+mod project;
+mod sample;
 mod train;
 
 use clap::Subcommand;
@@ -8,6 +13,9 @@ use clap::Subcommand;
 use super::Global;
 use crate::error::Result;
 
+pub use interpolate::Interpolated;
+pub use project::Projected;
+pub use sample::Sampled;
 pub use train::GeneratorTrained;
 
 /// What to do with a generator.
@@ -15,6 +23,12 @@ pub use train::GeneratorTrained;
 pub enum Verb {
     /// Train a generator and its discriminator on pictures.
     Train(Box<train::TrainArgs>),
+    /// Draw pictures, each a function of its seed and of what is asked for.
+    Sample(Box<sample::SampleArgs>),
+    /// From one picture to the next, as an animation.
+    Interpolate(Box<interpolate::InterpolateArgs>),
+    /// Find the picture that a model draws most like a given one.
+    Project(Box<project::ProjectArgs>),
     /// Measure a generator against real pictures.
     Eval(eval::EvalArgs),
 }
@@ -23,6 +37,9 @@ pub enum Verb {
 pub fn run(verb: Verb, global: &Global) -> Result<()> {
     match verb {
         Verb::Train(args) => train::run(&args, global),
+        Verb::Sample(args) => sample::run(&args, global),
+        Verb::Interpolate(args) => interpolate::run(&args, global),
+        Verb::Project(args) => project::run(&args, global),
         Verb::Eval(args) => eval::run(&args, global),
     }
 }

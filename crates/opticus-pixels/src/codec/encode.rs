@@ -47,6 +47,23 @@ pub fn encode_jpeg(image: &Image8, quality: u8) -> Result<Vec<u8>, CodecError> {
     Ok(bytes)
 }
 
+/// The PNG encoder's name of the picture's channels, once its data is known to fit.
+pub(super) fn png_color(image: &Image8) -> Result<::png::ColorType, CodecError> {
+    Ok(match color(image)? {
+        ExtendedColorType::L8 => ::png::ColorType::Grayscale,
+        ExtendedColorType::Rgba8 => ::png::ColorType::Rgba,
+        _ => ::png::ColorType::Rgb,
+    })
+}
+
+/// What the PNG encoder refuses.
+pub(super) fn png_error(error: ::png::EncodingError) -> CodecError {
+    match error {
+        ::png::EncodingError::IoError(e) => CodecError::Io(e),
+        other => CodecError::Unsupported(other.to_string()),
+    }
+}
+
 /// The encoders' name of the picture's channels, once its data is known to fit.
 fn color(image: &Image8) -> Result<ExtendedColorType, CodecError> {
     let color = match image.channels {

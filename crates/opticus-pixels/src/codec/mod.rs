@@ -4,6 +4,7 @@
 //! [`Limits`] before memory is asked for; a truncated file is an error, not a half-grey picture; a decoder's own
 //! panic is contained and reported as damage. EXIF orientation is always applied.
 
+mod animation;
 mod contain;
 mod convert;
 pub(crate) use convert::luma;
@@ -12,6 +13,7 @@ mod error;
 mod gif;
 mod jpeg;
 mod probe;
+mod text;
 
 use std::io::{Cursor, Read};
 use std::path::Path;
@@ -21,12 +23,14 @@ use ::image::codecs::{tiff::TiffDecoder, webp::WebPDecoder};
 use ::image::metadata::Orientation;
 use ::image::{DynamicImage, ImageDecoder};
 
+pub use animation::{encode_apng, encode_gif};
 use contain::contained;
 pub use convert::ColorMode;
 pub use encode::{encode_jpeg, encode_png};
 pub use error::CodecError;
 use gif::FirstFrame;
 pub use probe::{Probe, probe, probe_file};
+pub use text::{encode_png_with_text, read_png_text};
 
 use crate::geometry::Size;
 use crate::image::Image8;
