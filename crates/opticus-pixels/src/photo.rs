@@ -140,7 +140,8 @@ impl Photo {
                     }
                 });
             }
-            if let ([red, green, blue], 3) = (&levels.chunks_exact(PIXELS).collect::<Vec<_>>()[..], channels) {
+            if let ([red, green, blue], 3) = (&levels.chunks_exact(PIXELS).collect::<Vec<_>>()[..], channels)
+            {
                 let (pixels, _) = out.as_chunks_mut::<3>();
                 let colours = red.iter().zip(*green).zip(*blue);
                 pixels.iter_mut().zip(colours).for_each(|(pixel, ((r, g), b))| *pixel = [*r, *g, *b]);
