@@ -1,26 +1,30 @@
 #!/usr/bin/env python3
-"""Times `opticus bench fuse` against OpenCV on the same made pictures, in turns, and prints the ratios.
+"""Times `opticus bench fuse` against OpenCV, and `opticus fuse` against Enfuse and Enblend, in turns, and prints the ratios.
 
     cargo build --release
     python tools/bench/fusion.py [--threads N] [--rounds N] [--size 1200] [--opticus target/release/opticus]
 
-Both begin with decoded 8-bit pictures and end with an 8-bit one. One round is one process of each side after another;
-figures are medians over the rounds of each process's median, and of the peak of its resident memory.
+Against OpenCV both begin with decoded 8-bit pictures and end with an 8-bit one; figures are of each process's median.
+Enfuse and Enblend are commands, so whole commands are timed, from files to a file. One round is one process of each side
+after another; times and peaks of resident memory are medians over the rounds, ratios medians of the rounds' ratios with
+their range. `march` has cv2.inpaint's Telea beside it, `inpaint`, the default method, its Navier-Stokes.
 
-Needs Python 3.10, numpy and opencv-python-headless (written for 5.0.0).
+Needs Python 3.10, numpy and opencv-python-headless (written for 5.0.0); Enfuse and Enblend are left out where absent.
 """
 import argparse
 import json
 import os
 import pathlib
-import resource
+import shutil
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-WORKS = ["alpha", "exposure", "clone", "multiband"]
+WORKS = ["alpha", "exposure", "clone", "multiband", "march", "inpaint"]
+COMMANDS = ["exposure", "focus", "multiband"]
 
 
 def pictures(size, count):
@@ -49,6 +53,11 @@ def opencv(work, size, count):
         ys, xs = np.nonzero(mask)
         centre = (int((xs.min() + xs.max() + 1) // 2), int((ys.min() + ys.max() + 1) // 2))
         return lambda: cv2.seamlessClone(stack[0], stack[1], mask, centre, cv2.NORMAL_CLONE)
+    if work in ("march", "inpaint"):
+        v, u = np.mgrid[0:h, 0:w]
+        scratches = ((3 * u + 5 * v) % 360 < 18).astype(np.uint8) * 255
+        method = cv2.INPAINT_TELEA if work == "march" else cv2.INPAINT_NS
+        return lambda: cv2.inpaint(stack[0], scratches, 5, method)
 
     def blend():
         blender = cv2.detail.MultiBandBlender()
@@ -77,39 +86,96 @@ def measure(step):
     return statistics.median(times)
 
 
-def run(command):
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    out = process.stdout.read()
+def run(command, threads):
+    """Wall time in ms, peak resident memory in MiB, and what was printed."""
+    start = time.perf_counter()
+    environment = {**os.environ, "OMP_NUM_THREADS": threads}
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    )
+    out, err = process.stdout.read(), process.stderr.read()
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
-        raise SystemExit(f"{' '.join(command)}: exit status {process.returncode}")
-    return json.loads(out)["median_ms"], usage.ru_maxrss / 1024
+        raise SystemExit(f"{' '.join(command)}: exit status {process.returncode}\n{err}")
+    return (time.perf_counter() - start) * 1e3, usage.ru_maxrss / 1024, out
+
+
+def row(name, rounds, ours, theirs, threads, figure):
+    """One line of a table; `figure` is what is compared of a run."""
+    times, peaks = {0: [], 1: []}, {0: [], 1: []}
+    for _ in range(rounds):
+        for side, command in enumerate((ours, theirs)):
+            result = run(command, threads)
+            times[side].append(figure(result))
+            peaks[side].append(result[1])
+    ratios = [a / b for a, b in zip(times[0], times[1])]
+    a, b, m, n = (statistics.median(v) for v in (times[0], times[1], peaks[0], peaks[1]))
+    spread = f"{min(ratios):.2f} to {max(ratios):.2f}"
+    print(f"| {name} | {a:.1f} | {b:.1f} | **{statistics.median(ratios):.2f}** | {spread} | {m:.0f} | {n:.0f} |", flush=True)
+
+
+def head(other):
+    print(f"\n| work | Opticus ms | {other} ms | ratio | rounds | Opticus MiB | {other} MiB |")
+    print("|---|---:|---:|---:|---|---:|---:|", flush=True)
+
+
+def commands(options, threads):
+    """Enfuse and Enblend: PNG files to a PNG file, each program with its own defaults."""
+    import cv2
+    import numpy as np
+
+    missing = [name for name in ("enfuse", "enblend") if not shutil.which(name)]
+    if missing:
+        print(f"\nEnfuse and Enblend are left out: {' and '.join(missing)} not found (Debian: enfuse, enblend)")
+        return
+    head("Enfuse")
+    with tempfile.TemporaryDirectory() as folder:
+        folder = pathlib.Path(folder)
+        stack = pictures(options.size, 3)
+        width = stack[0].shape[1]
+        for i, picture in enumerate(stack):
+            cv2.imwrite(str(folder / f"{i}.png"), picture)
+            seen = np.zeros(picture.shape[:2], np.uint8)
+            seen[:, width * i * 2 // 5 : width * 3 // 5 + width * i * 2 // 5] = 255
+            cv2.imwrite(str(folder / f"part{i}.png"), np.dstack([stack[1], seen]))
+        three, two = ([str(folder / f"{n}{i}.png") for i in range(k)] for n, k in (("", 3), ("part", 2)))
+        mine, other = str(folder / "ours.png"), str(folder / "theirs.png")
+        sharpest = ["--exposure-weight=0", "--saturation-weight=0", "--contrast-weight=1", "--hard-mask"]
+        theirs = {
+            "exposure": ["enfuse", "-o", other, *three],
+            "focus": ["enfuse", *sharpest, "-o", other, *three],
+            "multiband": ["enblend", "-o", other, *two],
+        }
+        for work in COMMANDS:
+            inputs = two if work == "multiband" else three
+            ours = [options.opticus, "fuse", work, *inputs, "--out", mine, "--overwrite", "--threads", threads]
+            name = f"`fuse {work}` / {theirs[work][0]}"
+            row(name, options.rounds, ours, theirs[work], threads, lambda result: result[0])
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--opticus", default=str(ROOT / "target" / "release" / "opticus"))
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--size", type=int, default=1200, help="height; the width is a third more")
+    parser.add_argument("--works", default=",".join(WORKS), help="which to compare with OpenCV, with commas")
+    parser.add_argument("--no-commands", action="store_true", help="leave Enfuse and Enblend out")
     options = parser.parse_args()
     size, threads = str(options.size), str(options.threads)
-    print(f"{options.threads} threads, pictures of {options.size * 4 // 3}x{options.size}, {options.rounds} rounds\n")
-    print("| work | Opticus ms | OpenCV ms | ratio | Opticus MiB | OpenCV MiB |")
-    print("|---|---:|---:|---:|---:|---:|", flush=True)
-    for work in WORKS:
-        sides = {
-            "ours": [options.opticus, "bench", "fuse", "--work", work, "--image-size", size, "--threads", threads, "--json"],
-            "theirs": [sys.executable, __file__, "--child", work, size, threads],
-        }
-        results = {name: [] for name in sides}
-        for _ in range(options.rounds):
-            for name, command in sides.items():
-                results[name].append(run(command))
-        median = {name: [statistics.median(c) for c in zip(*r)] for name, r in results.items()}
-        (a, m), (b, n) = median["ours"], median["theirs"]
-        print(f"| {work} | {a:.1f} | {b:.1f} | **{a / b:.2f}** | {m:.0f} | {n:.0f} |", flush=True)
+    print(f"{options.threads} threads, pictures of {options.size * 4 // 3}x{options.size}, {options.rounds} rounds")
+    works = [work for work in options.works.split(",") if work]
+    if works:
+        head("OpenCV")
+    for work in works:
+        ours = [options.opticus, "bench", "fuse", "--work", work, "--image-size", size, "--threads", threads, "--json"]
+        if work == "inpaint":
+            ours += ["--iterations", "1"]
+        theirs = [sys.executable, __file__, "--child", work, size, threads]
+        row(work, options.rounds, ours, theirs, threads, lambda result: json.loads(result[2])["median_ms"])
+    if not options.no_commands:
+        commands(options, threads)
 
 
 if __name__ == "__main__":

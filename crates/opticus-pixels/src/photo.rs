@@ -2,6 +2,7 @@
 
 use ::image::codecs::{jpeg::JpegEncoder, png::PngEncoder, tiff::TiffEncoder};
 use ::image::{DynamicImage, ExtendedColorType, ImageEncoder};
+use pulp::Arch;
 use rayon::prelude::*;
 
 use crate::codec::{CodecError, Format};
@@ -106,7 +107,7 @@ impl Photo {
 
     /// To 8 bits, the nearest level, with alpha if there is any.
     pub fn to_image8(&self) -> Image8 {
-        let (channels, data) = self.interleaved(Depth::Eight, |value| value as u8);
+        let (channels, data) = self.interleaved(Depth::Eight, nearest8);
         // Grey with alpha has no place in `Image8`.
         if channels == 2 {
             let data = data.as_chunks::<2>().0.iter().flat_map(|&[v, a]| [v, v, v, a]).collect();
@@ -115,7 +116,7 @@ impl Photo {
         Image8 { size: self.size(), channels, data }
     }
 
-    /// Samples at a depth, the nearest level, channels interleaved, alpha last.
+    /// Samples at a depth by `level`, which takes 0 to the depth's top to the nearest integer; channels interleaved, alpha last.
     fn interleaved<T: Copy + Default + Send + Sync>(
         &self,
         depth: Depth,
@@ -127,12 +128,28 @@ impl Photo {
         let mut data = vec![T::default(); area * channels];
         let planes: Vec<&[f32]> =
             self.colour.data.chunks_exact(area).chain(self.alpha.as_deref()).take(channels).collect();
-        const ROWS: usize = 1 << 14;
-        data.par_chunks_mut(ROWS * channels).enumerate().for_each(|(part, out)| {
-            for (channel, plane) in planes.iter().enumerate() {
-                let values = &plane[part * ROWS..];
-                for (pixel, value) in out.chunks_exact_mut(channels).zip(values) {
-                    pixel[channel] = level((value.clamp(0.0, 1.0) * top).round_ties_even());
+        const PIXELS: usize = 1 << 12;
+        let arch = Arch::new();
+        data.par_chunks_mut(PIXELS * channels).enumerate().for_each(|(part, out)| {
+            // Levels plane by plane first, which vector instructions do, then a copy into their places.
+            let mut levels = vec![T::default(); channels * PIXELS];
+            for (levels, plane) in levels.chunks_exact_mut(PIXELS).zip(&planes) {
+                arch.dispatch(|| {
+                    for (to, value) in levels.iter_mut().zip(&plane[part * PIXELS..]) {
+                        *to = level(value.clamp(0.0, 1.0) * top);
+                    }
+                });
+            }
+            if let ([red, green, blue], 3) = (&levels.chunks_exact(PIXELS).collect::<Vec<_>>()[..], channels)
+            {
+                let (pixels, _) = out.as_chunks_mut::<3>();
+                let colours = red.iter().zip(*green).zip(*blue);
+                pixels.iter_mut().zip(colours).for_each(|(pixel, ((r, g), b))| *pixel = [*r, *g, *b]);
+                return;
+            }
+            for (channel, levels) in levels.chunks_exact(PIXELS).enumerate() {
+                for (pixel, level) in out.chunks_exact_mut(channels).zip(levels) {
+                    pixel[channel] = *level;
                 }
             }
         });
@@ -189,12 +206,12 @@ impl Photo {
         };
         let (bytes, color) = match photo.depth {
             Depth::Eight => {
-                let (channels, data) = photo.interleaved(Depth::Eight, |v| v as u8);
+                let (channels, data) = photo.interleaved(Depth::Eight, nearest8);
                 let colors = [ExtendedColorType::L8, ExtendedColorType::La8, ExtendedColorType::Rgb8];
                 (data, colors.get(channels - 1).copied().unwrap_or(ExtendedColorType::Rgba8))
             }
             Depth::Sixteen => {
-                let (channels, data) = photo.interleaved(Depth::Sixteen, |v| v as u16);
+                let (channels, data) = photo.interleaved(Depth::Sixteen, nearest16);
                 let colors = [ExtendedColorType::L16, ExtendedColorType::La16, ExtendedColorType::Rgb16];
                 let bytes = data.iter().flat_map(|v| v.to_ne_bytes()).collect();
                 (bytes, colors.get(channels - 1).copied().unwrap_or(ExtendedColorType::Rgba16))
@@ -202,6 +219,20 @@ impl Photo {
         };
         encoder.write_image(&bytes, width, height, color).map_err(CodecError::from_image)
     }
+}
+
+/// Of a sum with 2^23 the lowest bits are the other number's nearest integer, ties to even: rounding and conversion in
+/// one addition, of numbers from 0 to far beyond 16 bits. What is not a number becomes 0.
+const INTEGERS: f32 = (1u32 << 23) as f32;
+
+#[inline(always)]
+fn nearest8(level: f32) -> u8 {
+    (level.max(0.0) + INTEGERS).to_bits() as u8
+}
+
+#[inline(always)]
+fn nearest16(level: f32) -> u16 {
+    (level.max(0.0) + INTEGERS).to_bits() as u16
 }
 
 /// sRGB's curve undone: display values to light, 0 to 1 (IEC 61966-2-1).

@@ -99,25 +99,50 @@ fn horizontal(wide: &[f32], out: &mut [f32]) {
 /// Adds to `fine` the plane `coarse` of half its size, brought to its size and multiplied by `sign`.
 pub fn add_up(fine: &mut [f32], size: Size, coarse: &[f32], sign: f32, border: Border) {
     let width = size.width as usize;
-    let from = half(size);
-    let [w, h] = [from.width as usize, from.height as usize];
+    let above = Above::new(coarse, size, border);
     let arch = Arch::new();
     fine.par_chunks_mut(width * ROWS).enumerate().for_each(|(part, fine)| {
-        let mut wide = vec![0.0f32; w + 2];
+        let mut wide = above.room();
         for (i, fine) in fine.chunks_exact_mut(width).enumerate() {
-            let y = part * ROWS + i;
-            let row = |y: usize| &coarse[y.min(h - 1) * w..][..w];
-            let before = if y < 2 { border.before_first(h) } else { y / 2 - 1 };
-            let (above, here, below) = (row(before), row(y / 2), row(y / 2 + 1));
-            arch.dispatch(|| {
-                let inside = &mut wide[1..=w];
-                if y.is_multiple_of(2) { even(above, here, below, inside) } else { odd(here, below, inside) }
-            });
-            wide[0] = wide[1 + border.before_first(w)];
-            wide[w + 1] = wide[w];
+            above.row(part * ROWS + i, &mut wide, arch);
             arch.dispatch(|| spread(&wide, fine, sign));
         }
     });
+}
+
+/// The plane of half a level's size, seen from that level.
+struct Above<'a> {
+    coarse: &'a [f32],
+    width: usize,
+    height: usize,
+    border: Border,
+}
+
+impl<'a> Above<'a> {
+    fn new(coarse: &'a [f32], fine: Size, border: Border) -> Self {
+        let from = half(fine);
+        Self { coarse, width: from.width as usize, height: from.height as usize, border }
+    }
+
+    /// Room for a row with one pixel beyond either end.
+    fn room(&self) -> Vec<f32> {
+        vec![0.0; self.width + 2]
+    }
+
+    /// What the coarse plane says at a row of the level, not yet spread along it.
+    #[inline(always)]
+    fn row(&self, y: usize, wide: &mut [f32], arch: Arch) {
+        let (w, h) = (self.width, self.height);
+        let row = |y: usize| &self.coarse[y.min(h - 1) * w..][..w];
+        let before = if y < 2 { self.border.before_first(h) } else { y / 2 - 1 };
+        let (above, here, below) = (row(before), row(y / 2), row(y / 2 + 1));
+        arch.dispatch(|| {
+            let inside = &mut wide[1..=w];
+            if y.is_multiple_of(2) { even(above, here, below, inside) } else { odd(here, below, inside) }
+        });
+        wide[0] = wide[1 + self.border.before_first(w)];
+        wide[w + 1] = wide[w];
+    }
 }
 
 #[inline(always)]
@@ -145,6 +170,85 @@ fn spread(wide: &[f32], fine: &mut [f32], sign: f32) {
     if let ([even], Some(&[a, b, c])) = (last, wide[pairs.len()..].first_chunk::<3>()) {
         *even += sign * ((a + c) * 0.125 + b * 0.75);
     }
+}
+
+/// A sum of pictures, each level of whose Laplacian pyramids counts by the level of a Gaussian one: what fusion at all
+/// scales comes down to. The pictures' own pyramids are never in memory as a whole.
+pub struct Blend {
+    sums: Pyramid,
+    count: usize,
+}
+
+impl Blend {
+    /// Of pictures of this size, over at most so many levels.
+    pub fn new(channels: usize, size: Size, count: usize, border: Border) -> Self {
+        let mut levels = Vec::new();
+        let mut size = size;
+        loop {
+            levels.push(Planes { channels, size, data: vec![0.0; channels * size.area() as usize] });
+            if levels.len() >= count.max(1) || size.area() <= 1 {
+                break;
+            }
+            size = half(size);
+        }
+        Self { count: levels.len(), sums: Pyramid { levels, border } }
+    }
+
+    /// Adds a picture by its share at each pixel.
+    pub fn add(&mut self, picture: &Planes, share: &[f32]) {
+        let border = self.sums.border;
+        let (mut fine, mut fine_share): (Vec<f32>, Vec<f32>);
+        let (mut picture, mut share) = (&picture.data[..], share);
+        for (level, sum) in self.sums.levels.iter_mut().enumerate() {
+            let (size, area) = (sum.size, sum.size.area() as usize);
+            if level + 1 == self.count {
+                add_share(&mut sum.data, size, picture, share, None);
+                return;
+            }
+            let coarse: Vec<f32> =
+                picture.chunks_exact(area).flat_map(|plane| down(plane, size, border)).collect();
+            let coarse_share = down(share, size, border);
+            add_share(&mut sum.data, size, picture, share, Some((&coarse, border)));
+            (fine, fine_share) = (coarse, coarse_share);
+            (picture, share) = (&fine, &fine_share);
+        }
+    }
+
+    /// The picture that the sums are the pyramid of.
+    pub fn collapse(self) -> Planes {
+        self.sums.collapse()
+    }
+}
+
+/// Adds to each plane of `sums` that of `fine`, less what the coarser level has of it already, times `share`.
+fn add_share(sums: &mut [f32], size: Size, fine: &[f32], share: &[f32], coarse: Option<(&[f32], Border)>) {
+    let (width, area) = (size.width as usize, size.area() as usize);
+    let arch = Arch::new();
+    for (plane, sums) in sums.chunks_exact_mut(area).enumerate() {
+        let fine = &fine[plane * area..][..area];
+        let above = coarse.map(|(coarse, border)| {
+            let area = half(size).area() as usize;
+            Above::new(&coarse[plane * area..][..area], size, border)
+        });
+        sums.par_chunks_mut(width * ROWS).enumerate().for_each(|(part, sums)| {
+            let mut detail = vec![0.0f32; width];
+            let mut wide = above.as_ref().map(Above::room).unwrap_or_default();
+            for (i, sums) in sums.chunks_exact_mut(width).enumerate() {
+                let y = part * ROWS + i;
+                detail.copy_from_slice(&fine[y * width..][..width]);
+                if let Some(above) = &above {
+                    above.row(y, &mut wide, arch);
+                    arch.dispatch(|| spread(&wide, &mut detail, -1.0));
+                }
+                arch.dispatch(|| add_product(sums, &detail, &share[y * width..][..width]));
+            }
+        });
+    }
+}
+
+#[inline(always)]
+fn add_product(sums: &mut [f32], a: &[f32], b: &[f32]) {
+    sums.iter_mut().zip(a.iter().zip(b)).for_each(|(sum, (a, b))| *sum += a * b);
 }
 
 /// A plane or several at falling sizes, the finest first.

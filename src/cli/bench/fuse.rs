@@ -5,6 +5,7 @@ use opticus_pixels::blend::{
     Exposure, Focus, FocusStack, Gradients, Mask, Transform, alpha8, clone_into, fuse_exposures,
     fuse_transform, multiband,
 };
+use opticus_pixels::inpaint::{Method, Options, inpaint};
 use opticus_pixels::photo::Photo;
 use opticus_pixels::{Image8, Size};
 
@@ -45,6 +46,10 @@ pub enum FuseWork {
     Multiband,
     /// The strongest details of Laplacian pyramids.
     Transform,
+    /// Scratches over a twentieth of the picture restored, as `fuse inpaint` does it.
+    Inpaint,
+    /// The same by fast marching.
+    March,
 }
 
 /// Runs `bench fuse`.
@@ -66,6 +71,13 @@ pub fn run(args: &FuseArgs, global: &Global) -> Result<()> {
     };
     let ellipse = mask(&|u, v| (u - 0.5).hypot(v - 0.5) < 0.25);
     let halves = [mask(&|u, _| u < 0.5), mask(&|u, _| u >= 0.5)];
+    // Slanting lines three pixels wide.
+    let scratches: Vec<bool> = (0..size.area())
+        .map(|i| (3 * (i % u64::from(size.width)) + 5 * (i / u64::from(size.width))) % 360 < 18)
+        .collect();
+    let restored = |method| {
+        inpaint(colours[0], &scratches, &Options { method }).map_err(|e| Error::Input(e.to_string()))
+    };
     // From bytes to bytes, as libraries of 8-bit pictures do it.
     let times = repeat(args.iterations, || {
         let fused = match args.work {
@@ -80,6 +92,8 @@ pub fn run(args: &FuseArgs, global: &Global) -> Result<()> {
                 clone_into(colours[0], &ellipse, colours[1], [0, 0], Gradients::Import).map_err(fault)?
             }
             FuseWork::Multiband => multiband(&colours[..2], &halves, Some(6)).map_err(fault)?,
+            FuseWork::Inpaint => restored(Method::Predictive)?,
+            FuseWork::March => restored(Method::MARCH)?,
             FuseWork::Transform => fuse_transform(&colours, Transform::Laplacian).map_err(fault)?,
         };
         photos[0].with_colour(fused).to_image8();

@@ -115,12 +115,11 @@ impl StackArgs {
                 self.max_memory
             )));
         }
-        let rest: Vec<Photo> = files[1..].par_iter().map(|file| read(file)).collect::<Result<_>>()?;
+        // Brought to the first one's size at once, so that no more is held than was reckoned with.
+        let size = first.size();
+        let fitted = |file: &PathBuf| self.fitted(file, read(file)?, size);
+        let rest: Vec<Photo> = files[1..].par_iter().map(fitted).collect::<Result<_>>()?;
         let mut photos: Vec<Photo> = std::iter::once(first).chain(rest).collect();
-        let size = photos[0].size();
-        for (file, photo) in files.iter().zip(&mut photos) {
-            *photo = self.fitted(file, std::mem::replace(photo, PLACEHOLDER), size)?;
-        }
         alike(&mut photos);
         if let Some(model) = self.align {
             let reference = self.reference_of(photos.len());

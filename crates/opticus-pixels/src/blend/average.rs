@@ -1,5 +1,6 @@
 //! Weighted sums, and one value of many at every pixel.
 
+use pulp::Arch;
 use rayon::prelude::*;
 
 use super::{BlendError, alike, luma};
@@ -21,21 +22,40 @@ pub fn alpha8(a: &Image8, b: &Image8, weight: f64, truncate: bool) -> Result<Ima
     if !weight.is_finite() {
         return Err(BlendError::Option(format!("a weight of {weight}; give a number")));
     }
-    let level = |a: usize, b: usize| {
-        let value = (weight * a as f64 + (1.0 - weight) * b as f64).clamp(0.0, 255.0);
-        (if truncate { value.floor() } else { value.round_ties_even() }) as u8
-    };
-    // Each of the 65,536 pairs once: exact, and as fast as memory.
-    let table: Vec<[u8; 256]> = (0..256).map(|a| std::array::from_fn(|b| level(a, b))).collect();
-    const PART: usize = 1 << 16;
-    let mut data = vec![0u8; a.data.len()];
-    let parts = data.par_chunks_mut(PART).zip(a.data.par_chunks(PART).zip(b.data.par_chunks(PART)));
-    parts.for_each(|(out, (a, b))| {
-        out.iter_mut()
-            .zip(a.iter().zip(b))
-            .for_each(|(out, (a, b))| *out = table[usize::from(*a)][usize::from(*b)]);
-    });
+    let weights = [weight, 1.0 - weight];
+    let arch = Arch::new();
+    let ((pieces_a, rest_a), (pieces_b, rest_b)) = (a.data.as_chunks::<PIECE>(), b.data.as_chunks::<PIECE>());
+    // Pieces are collected, not written into zeros: what is never zeroed costs no second pass over memory.
+    let mut pieces: Vec<[u8; PIECE]> = Vec::with_capacity(pieces_a.len() + 1);
+    pieces.par_extend(pieces_a.par_iter().zip(pieces_b).with_min_len(128).map(|(a, b)| {
+        let mut out = [0u8; PIECE];
+        arch.dispatch(|| levels(a, b, weights, truncate, &mut out));
+        out
+    }));
+    let mut data = pieces.into_flattened();
+    let mut rest = [0u8; PIECE];
+    levels(rest_a, rest_b, weights, truncate, &mut rest[..rest_a.len()]);
+    data.extend_from_slice(&rest[..rest_a.len()]);
     Ok(Image8 { size: a.size, channels: a.channels, data })
+}
+
+/// Bytes that are blended at once.
+const PIECE: usize = 1 << 10;
+
+/// The formula in f64, many bytes at once: single precision would be faster and wrong where two levels are equally near,
+/// which for a weight of 0.3 is one pair in ten.
+#[inline(always)]
+fn levels(a: &[u8], b: &[u8], [w, v]: [f64; 2], truncate: bool, out: &mut [u8]) {
+    /// Of a sum with 2^52 the lowest bits are the other number's nearest integer, ties to even: rounding and conversion
+    /// in one addition.
+    const INTEGERS: f64 = (1u64 << 52) as f64;
+    let value = |a: u8, b: u8| (w * f64::from(a) + v * f64::from(b)).max(0.0).min(255.0);
+    let pairs = out.iter_mut().zip(a.iter().zip(b));
+    if truncate {
+        pairs.for_each(|(out, (a, b))| *out = (value(*a, *b).floor() + INTEGERS).to_bits() as u8);
+    } else {
+        pairs.for_each(|(out, (a, b))| *out = (value(*a, *b) + INTEGERS).to_bits() as u8);
+    }
 }
 
 /// The sum of pictures times weights. Weights are used as they are; give weights of sum 1 for an average.
@@ -188,6 +208,27 @@ mod tests {
                 for ((a, b), out) in a.iter().zip(&b).zip(&blended.data) {
                     let exact = (weight * f64::from(*a) + (1.0 - weight) * f64::from(*b)).clamp(0.0, 255.0);
                     prop_assert_eq!(*out, if truncate { exact as u8 } else { exact.round_ties_even() as u8 });
+                }
+            }
+        }
+    }
+
+    /// Each of the 65,536 pairs, at weights that put many of them midway between two levels or out of range.
+    #[test]
+    fn every_pair_of_levels_is_the_formula() {
+        let size = Size::new(256, 256);
+        let image = |level: fn(usize) -> usize| Image8 {
+            size,
+            channels: 1,
+            data: (0..65_536).map(|i| level(i) as u8).collect(),
+        };
+        let (a, b) = (image(|i| i / 256), image(|i| i % 256));
+        for weight in [0.3, 0.5, 0.7, 0.25, 1.0 / 3.0, 0.0, 1.0, -0.5, 1.5, 1e308] {
+            for truncate in [false, true] {
+                let blended = alpha8(&a, &b, weight, truncate).unwrap();
+                for ((a, b), out) in a.data.iter().zip(&b.data).zip(&blended.data) {
+                    let exact = (weight * f64::from(*a) + (1.0 - weight) * f64::from(*b)).clamp(0.0, 255.0);
+                    assert_eq!(*out, if truncate { exact as u8 } else { exact.round_ties_even() as u8 });
                 }
             }
         }

@@ -198,36 +198,44 @@ impl Region {
         let across = self.target.width as usize;
         let area = self.target.area() as usize;
         let [left, top] = self.corner;
-        let neighbours = |i: usize| {
-            let (x, y) = (i % width, i / width);
+        // By columns and rows: dividing for them at every pixel would take longer than what is done there.
+        let neighbours = |x: usize, y: usize| {
             let all = [
-                (x > 0, i.wrapping_sub(1)),
-                (x + 1 < width, i + 1),
-                (y > 0, i.wrapping_sub(width)),
-                (y + 1 < height, i + width),
+                (x > 0, [x.wrapping_sub(1), y]),
+                (x + 1 < width, [x + 1, y]),
+                (y > 0, [x, y.wrapping_sub(1)]),
+                (y + 1 < height, [x, y + 1]),
             ];
             all.into_iter().filter(|(there, _)| *there).map(|(_, at)| at)
         };
-        let known: Vec<u8> =
-            (0..self.mask.len()).map(|i| neighbours(i).filter(|n| !self.mask[*n]).count() as u8).collect();
+        let places = || (0..height).flat_map(|y| (0..width).map(move |x| [x, y]));
+        let count = |[x, y]: [usize; 2]| neighbours(x, y).filter(|[x, y]| !self.mask[y * width + x]).count();
+        let known: Vec<u8> = places().map(|at| count(at) as u8).collect();
         let equations = Poisson::new(&self.mask, width, &known);
-        let place = |i: usize| [(i % width + left) as i64, (i / width + top) as i64];
+        let place = |[x, y]: [usize; 2]| [(x + left) as i64, (y + top) as i64];
         let mut out = target.clone();
         out.data.par_chunks_exact_mut(area).enumerate().for_each(|(channel, plane)| {
             let value = Values { plane, across };
-            let start: Vec<f32> = (0..self.mask.len()).map(|i| value.at(place(i))).collect();
+            let row = |y: usize| &value.plane[(y + top) * across + left..][..width];
+            let start = (0..height).map(row).collect::<Vec<_>>().concat();
             let mut wanted = vec![0.0f32; self.mask.len()];
-            for i in (0..wanted.len()).filter(|i| self.mask[*i]) {
-                wanted[i] = neighbours(i)
+            for ([x, y], wanted) in places().zip(&mut wanted) {
+                if !self.mask[y * width + x] {
+                    continue;
+                }
+                *wanted = neighbours(x, y)
                     .map(|n| {
-                        let fixed = if self.mask[n] { 0.0 } else { start[n] };
-                        fixed + step(channel, &value, place(i), place(n))
+                        let at = n[1] * width + n[0];
+                        let fixed = if self.mask[at] { 0.0 } else { start[at] };
+                        fixed + step(channel, &value, place([x, y]), place(n))
                     })
                     .sum();
             }
             let solved = equations.solve(&wanted, &start);
-            for i in (0..wanted.len()).filter(|i| self.mask[*i]) {
-                plane[(i / width + top) * across + i % width + left] = solved[i];
+            for ([x, y], solved) in places().zip(&solved) {
+                if self.mask[y * width + x] {
+                    plane[(y + top) * across + left + x] = *solved;
+                }
             }
         });
         out

@@ -4,13 +4,15 @@
 
 mod ghost;
 
+use std::borrow::Cow;
+
 use pulp::Arch;
 use rayon::prelude::*;
 
-use super::{BlendError, alike, flat, luma};
+use super::{BlendError, alike, luma};
 use crate::geometry::Size;
 use crate::preprocess::Planes;
-use crate::pyramid::{self, Border, Pyramid};
+use crate::pyramid::{self, Blend, Border};
 
 /// How a pixel's weight is made: each measure to its power (section 3.1 of Mertens et al.).
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -113,20 +115,11 @@ pub fn fuse_exposures(pictures: &[&Planes], options: &Exposure) -> Result<(Plane
         .collect();
     normalize(&mut weights);
     let count = options.levels.unwrap_or_else(|| pyramid::levels(size));
-    let mut fused: Option<Pyramid> = None;
+    let mut fused = Blend::new(first.channels, size, count, options.border);
     for (view, weights) in views.iter().zip(&weights) {
-        let details = Pyramid::laplacian(view.of(pictures[view.picture]), count, options.border);
-        let shares =
-            Pyramid::gaussian(Planes { channels: 1, size, data: weights.clone() }, count, options.border);
-        let fused = fused.get_or_insert_with(|| Pyramid {
-            border: options.border,
-            levels: details.levels.iter().map(|level| flat(level.channels, level.size, 0.0)).collect(),
-        });
-        for ((sum, detail), share) in fused.levels.iter_mut().zip(&details.levels).zip(&shares.levels) {
-            add_product(sum, detail, share);
-        }
+        fused.add(&view.of(pictures[view.picture]), weights);
     }
-    let fused = fused.ok_or(BlendError::None)?.collapse();
+    let fused = fused.collapse();
     Ok((fused, shares(pictures.len(), &views, weights, size)))
 }
 
@@ -168,10 +161,10 @@ struct View {
 }
 
 impl View {
-    fn of(&self, picture: &Planes) -> Planes {
+    fn of<'a>(&self, picture: &'a Planes) -> Cow<'a, Planes> {
         match &self.remap {
-            None => picture.clone(),
-            Some(remap) => remap.apply(picture),
+            None => Cow::Borrowed(picture),
+            Some(remap) => Cow::Owned(remap.apply(picture)),
         }
     }
 }
@@ -311,18 +304,6 @@ fn normalize(weights: &mut [Vec<f32>]) {
         });
     }
     weights.par_iter_mut().for_each(|plane| plane.iter_mut().zip(&sums).for_each(|(w, sum)| *w /= sum));
-}
-
-fn add_product(sum: &mut Planes, detail: &Planes, share: &Planes) {
-    const PART: usize = 1 << 14;
-    let area = share.data.len().max(1);
-    let planes = sum.data.chunks_exact_mut(area).zip(detail.data.chunks_exact(area));
-    for (sum, detail) in planes {
-        let parts = sum.par_chunks_mut(PART).zip(detail.par_chunks(PART).zip(share.data.par_chunks(PART)));
-        parts.for_each(|(sum, (detail, share))| {
-            sum.iter_mut().zip(detail.iter().zip(share)).for_each(|(sum, (d, w))| *sum += d * w);
-        });
-    }
 }
 
 /// Each picture's share: the sum of its views'.

@@ -21,7 +21,6 @@ pub use mask::Mask;
 pub use multiband::{multiband, seam};
 pub use transform::{Transform, fuse_transform};
 
-use crate::geometry::Size;
 use crate::preprocess::Planes;
 
 /// Checks that there is at least one picture and that all have the size and channels of the first.
@@ -59,9 +58,4 @@ pub fn luma(picture: &Planes) -> Vec<f32> {
         [one, ..] => one.to_vec(),
         [] => Vec::new(),
     }
-}
-
-/// Planes of one value.
-fn flat(channels: usize, size: Size, value: f32) -> Planes {
-    Planes { channels, size, data: vec![value; channels * size.area() as usize] }
 }

@@ -3,10 +3,10 @@
 
 use rayon::prelude::*;
 
-use super::{BlendError, Mask, alike, flat};
+use super::{BlendError, Mask, alike};
 use crate::geometry::Size;
 use crate::preprocess::Planes;
-use crate::pyramid::{self, Border, Pyramid};
+use crate::pyramid::{self, Blend, Border};
 
 const BORDER: Border = Border::Repeated;
 
@@ -30,31 +30,19 @@ pub fn multiband(pictures: &[&Planes], masks: &[Mask], levels: Option<usize>) ->
     let count = levels.unwrap_or_else(|| pyramid::levels(size)).clamp(1, 32);
     let mut sums = vec![0.0f32; size.area() as usize];
     for mask in masks {
-        sums.iter_mut().zip(&mask.data).for_each(|(sum, v)| *sum += v.max(0.0));
+        sums.par_iter_mut().zip(&mask.data).for_each(|(sum, v)| *sum += v.max(0.0));
     }
-    let mut blended: Option<Pyramid> = None;
+    let mut blended = Blend::new(first.channels, size, count, BORDER);
     for (number, (picture, mask)) in pictures.iter().zip(masks).enumerate() {
         let share = |(v, sum): (&f32, &f32)| match (*sum > 0.0, number) {
             (true, _) => v.max(0.0) / sum,
             (false, 0) => 1.0,
             (false, _) => 0.0,
         };
-        let shares = Planes { channels: 1, size, data: mask.data.iter().zip(&sums).map(share).collect() };
-        let shares = Pyramid::gaussian(shares, count, BORDER).levels;
-        let details = Pyramid::laplacian((*picture).clone(), count, BORDER).levels;
-        let blended = blended.get_or_insert_with(|| Pyramid {
-            border: BORDER,
-            levels: details.iter().map(|level| flat(level.channels, level.size, 0.0)).collect(),
-        });
-        for ((sum, detail), share) in blended.levels.iter_mut().zip(&details).zip(&shares) {
-            let area = share.data.len().max(1);
-            let planes = sum.data.par_chunks_mut(area).zip(detail.data.par_chunks(area));
-            planes.for_each(|(sum, detail)| {
-                sum.iter_mut().zip(detail.iter().zip(&share.data)).for_each(|(sum, (d, w))| *sum += d * w);
-            });
-        }
+        let shares: Vec<f32> = mask.data.par_iter().zip(&sums).map(share).collect();
+        blended.add(picture, &shares);
     }
-    let mut out = blended.ok_or(BlendError::None)?.collapse();
+    let mut out = blended.collapse();
     out.data.par_iter_mut().for_each(|v| *v = v.clamp(0.0, 1.0));
     Ok(out)
 }

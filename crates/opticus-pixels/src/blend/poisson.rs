@@ -97,9 +97,8 @@ impl Poisson {
         let mut work: Vec<Work> = self.grids.iter().map(|g| Work::new(g.diagonal.len())).collect();
         let mut residual = vec![0.0f32; b.len()];
         grid.residual(&b, &x, &mut residual);
-        let mut z = self.cycle(&residual, &mut work);
-        let mut p = z.clone();
-        let mut product = dot(&residual, &z);
+        let mut p = self.cycle(&residual, &mut work).to_vec();
+        let mut product = dot(&residual, &p);
         let first = product;
         let mut applied = vec![0.0f32; b.len()];
         for _ in 0..MOST_STEPS {
@@ -110,11 +109,11 @@ impl Poisson {
             let step = product / dot(&p, &applied).max(f64::MIN_POSITIVE);
             axpy(&mut x, step as f32, &p);
             axpy(&mut residual, -step as f32, &applied);
-            z = self.cycle(&residual, &mut work);
-            let next = dot(&residual, &z);
+            let z = self.cycle(&residual, &mut work);
+            let next = dot(&residual, z);
             let share = (next / product) as f32;
             product = next;
-            p.iter_mut().zip(&z).for_each(|(p, z)| *p = z + share * *p);
+            Arch::new().dispatch(|| p.iter_mut().zip(z).for_each(|(p, z)| *p = z + share * *p));
         }
         let mut out = start.to_vec();
         for (y, row) in out.chunks_exact_mut(width).enumerate() {
@@ -130,14 +129,16 @@ impl Poisson {
     }
 
     /// One symmetric cycle from the finest grid down and up again: an approximate inverse.
-    fn cycle(&self, right_side: &[f32], work: &mut [Work]) -> Vec<f32> {
+    fn cycle<'a>(&self, right_side: &[f32], work: &'a mut [Work]) -> &'a [f32] {
         self.descend(0, right_side, work);
-        work.first().map_or_else(Vec::new, |w| w.x.clone())
+        work.first().map_or(&[], |w| &w.x)
     }
 
     fn descend(&self, level: usize, b: &[f32], work: &mut [Work]) {
         let ([grid, next @ ..], [own, coarser @ ..]) = (&self.grids[level..], work) else { return };
-        own.x.iter_mut().zip(b.iter().zip(&grid.inverse)).for_each(|(x, (b, i))| *x = DAMPING * b * i);
+        Arch::new().dispatch(|| {
+            own.x.iter_mut().zip(b.iter().zip(&grid.inverse)).for_each(|(x, (b, i))| *x = DAMPING * b * i);
+        });
         let alone = next.is_empty();
         for _ in 1..if alone { EXACT } else { SMOOTHING } {
             grid.smooth(b, &mut own.x, &mut own.rest);
@@ -219,22 +220,33 @@ impl Grid {
 
     /// `out = A x`.
     fn apply(&self, x: &[f32], out: &mut [f32]) {
-        self.rows_of(x, |d, here, around, _| d * here - around, out);
+        self.rows_of(x, [x, x], |d, here, around, _| d * here - around, out);
     }
 
     /// `out = b − A x`.
     fn residual(&self, b: &[f32], x: &[f32], out: &mut [f32]) {
-        self.rows_of(x, |d, here, around, at| b[at] - (d * here - around), out);
+        self.rows_of(x, [b, b], |d, here, around, [b, _]| b - (d * here - around), out);
     }
 
-    /// One damped step of Jacobi.
-    fn smooth(&self, b: &[f32], x: &mut [f32], room: &mut [f32]) {
-        self.residual(b, x, room);
-        x.iter_mut().zip(room.iter().zip(&self.inverse)).for_each(|(x, (r, i))| *x += DAMPING * r * i);
+    /// One damped step of Jacobi, in one pass from `x` to `room`, which then change places.
+    fn smooth(&self, b: &[f32], x: &mut Vec<f32>, room: &mut Vec<f32>) {
+        let step = |d: f32, here: f32, around: f32, [b, inverse]: [f32; 2]| {
+            here + DAMPING * (b - (d * here - around)) * inverse
+        };
+        self.rows_of(x, [b, &self.inverse], step, room);
+        std::mem::swap(x, room);
     }
 
+    /// Each value of `out` from the diagonal, the value of `x`, the weighted sum of its neighbours, and the values of
+    /// two other planes at the place.
     #[inline(always)]
-    fn rows_of(&self, x: &[f32], value: impl Fn(f32, f32, f32, usize) -> f32, out: &mut [f32]) {
+    fn rows_of(
+        &self,
+        x: &[f32],
+        others: [&[f32]; 2],
+        value: impl Fn(f32, f32, f32, [f32; 2]) -> f32,
+        out: &mut [f32],
+    ) {
         let n = self.stride;
         Arch::new().dispatch(|| {
             for y in 1..self.rows - 1 {
@@ -248,11 +260,12 @@ impl Grid {
                 let (to_under, to_above) =
                     (&self.below[row + 1..][..inner], &self.below[row + 1 - n..][..inner]);
                 let diagonal = &self.diagonal[row + 1..][..inner];
+                let [first, second] = others.map(|plane| &plane[row + 1..][..inner]);
                 let out = &mut out[row + 1..][..inner];
                 if self.plain {
                     for i in 0..inner {
                         let around = (left[i] + right[i]) + (above[i] + under[i]);
-                        let new = value(diagonal[i], here[i], around, row + 1 + i);
+                        let new = value(diagonal[i], here[i], around, [first[i], second[i]]);
                         out[i] = if diagonal[i] > 0.0 { new } else { 0.0 };
                     }
                     continue;
@@ -262,7 +275,7 @@ impl Grid {
                         + to_right[i] * right[i]
                         + to_above[i] * above[i]
                         + to_under[i] * under[i];
-                    let new = value(diagonal[i], here[i], around, row + 1 + i);
+                    let new = value(diagonal[i], here[i], around, [first[i], second[i]]);
                     out[i] = if diagonal[i] > 0.0 { new } else { 0.0 };
                 }
             }
@@ -307,17 +320,19 @@ impl Grid {
 fn dot(a: &[f32], b: &[f32]) -> f64 {
     let mut sums = [0.0f64; 8];
     let ((a, rest_a), (b, rest_b)) = (a.as_chunks::<8>(), b.as_chunks::<8>());
-    for (a, b) in a.iter().zip(b) {
-        for k in 0..8 {
-            sums[k] += f64::from(a[k]) * f64::from(b[k]);
+    Arch::new().dispatch(|| {
+        for (a, b) in a.iter().zip(b) {
+            for k in 0..8 {
+                sums[k] += f64::from(a[k]) * f64::from(b[k]);
+            }
         }
-    }
+    });
     sums.iter().sum::<f64>()
         + rest_a.iter().zip(rest_b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>()
 }
 
 fn axpy(y: &mut [f32], factor: f32, x: &[f32]) {
-    y.iter_mut().zip(x).for_each(|(y, x)| *y += factor * x);
+    Arch::new().dispatch(|| y.iter_mut().zip(x).for_each(|(y, x)| *y += factor * x));
 }
 
 #[cfg(test)]
