@@ -123,19 +123,19 @@ fn newton([a, b, c, d, e, f]: [f32; 6], g: [f32; 3]) -> Option<[f32; 3]> {
 const BINS: usize = 36;
 
 /// The main direction of the gradients around, and others of at least 0.8 of its weight.
-pub fn orientations(octaves: &Octaves, candidate: &Candidate) -> Vec<f32> {
+pub fn orientations(octaves: &Octaves, candidate: &Candidate, falling: &Falling) -> Vec<f32> {
     let octave = &octaves.0[candidate.octave];
     let sigma = 1.5 * candidate.scale;
     let radius = (3.0 * sigma).round() as i64;
+    let narrow = 1.0 / (2.0 * sigma * sigma);
     let mut bins = [0.0f32; BINS];
     let [cx, cy] = [candidate.x.round() as i64, candidate.y.round() as i64];
     for y in (cy - radius).max(1)..=(cy + radius).min(octave.height as i64 - 2) {
         for x in (cx - radius).max(1)..=(cx + radius).min(octave.width as i64 - 2) {
-            let [dx, dy] = gradient(octave, candidate.level, x as usize, y as usize);
+            let [length, turn] = gradient(octave, candidate.level, x as usize, y as usize);
             let square = ((x - cx).pow(2) + (y - cy).pow(2)) as f32;
-            let weight = (-square / (2.0 * sigma * sigma)).exp() * dx.hypot(dy);
-            let bin = (dy.atan2(dx) / TAU * BINS as f32).round().rem_euclid(BINS as f32) as usize;
-            bins[bin % BINS] += weight;
+            let bin = (turn * BINS as f32 + 0.5) as usize;
+            bins[bin % BINS] += falling.at(square * narrow) * length;
         }
     }
     let turned = |i: usize, d: usize| (i + d) % BINS;
@@ -159,9 +159,35 @@ pub fn orientations(octaves: &Octaves, candidate: &Candidate) -> Vec<f32> {
     angles
 }
 
-/// Half differences of the neighbours.
+/// Length and direction (in turns, 0 to 1) of the gradient by half differences of the neighbours.
 pub fn gradient(octave: &Octave, level: usize, x: usize, y: usize) -> [f32; 2] {
     let (plane, w) = (&octave.levels[level], octave.width);
     let at = y * w + x;
-    [(plane[at + 1] - plane[at - 1]) / 2.0, (plane[at + w] - plane[at - w]) / 2.0]
+    let [dx, dy] = [(plane[at + 1] - plane[at - 1]) / 2.0, (plane[at + w] - plane[at - w]) / 2.0];
+    [(dx * dx + dy * dy).sqrt(), turn(dx, dy)]
+}
+
+/// The arc tangent in turns, to 1e-5 (Abramowitz and Stegun 1964, 4.4.49): exact enough, and many times faster.
+fn turn(x: f32, y: f32) -> f32 {
+    let (a, b) = (x.abs(), y.abs());
+    let t = a.min(b) / a.max(b).max(1e-20);
+    let s = t * t;
+    let arc = ((((0.020_835_1 * s - 0.085_133) * s + 0.180_141) * s - 0.330_299_5) * s + 0.999_866) * t / TAU;
+    let arc = if b > a { 0.25 - arc } else { arc };
+    let arc = if x < 0.0 { 0.5 - arc } else { arc };
+    // A hair below 0 would round to a whole turn.
+    if y < 0.0 { (1.0 - arc).min(0.999_999_9) } else { arc.max(0.0) }
+}
+
+/// `exp(-x)` for x of 0 to 8, to the nearest of a few values.
+pub struct Falling([f32; 513]);
+
+impl Falling {
+    pub fn new() -> Self {
+        Self(std::array::from_fn(|i| (-(i as f32) / 64.0).exp()))
+    }
+
+    pub fn at(&self, x: f32) -> f32 {
+        self.0[((x * 64.0) as usize).min(512)]
+    }
 }

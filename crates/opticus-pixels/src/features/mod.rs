@@ -63,8 +63,9 @@ pub fn find(grey: &[f32], size: Size, most: usize) -> Features {
     found.sort_by(|a, b| b.strength.total_cmp(&a.strength).then(a.y.total_cmp(&b.y)).then(a.x.total_cmp(&b.x)));
     found.truncate(most);
     let mut features = Features::default();
+    let falling = detect::Falling::new();
     for candidate in &found {
-        for angle in detect::orientations(&octaves, candidate) {
+        for angle in detect::orientations(&octaves, candidate, &falling) {
             features.keypoints.push(Keypoint {
                 x: candidate.x * octaves.step(candidate.octave),
                 y: candidate.y * octaves.step(candidate.octave),
@@ -72,7 +73,7 @@ pub fn find(grey: &[f32], size: Size, most: usize) -> Features {
                 angle,
                 strength: candidate.strength,
             });
-            features.descriptors.extend(describe::descriptor(&octaves, candidate, angle));
+            features.descriptors.extend(describe::descriptor(&octaves, candidate, angle, &falling));
         }
     }
     features

@@ -16,8 +16,8 @@ use crate::pyramid::{self, Border};
 
 /// Pixels of the largest result: about 5 GB while it is made.
 pub const MOST_PIXELS: u64 = 200_000_000;
-/// Pixels of a picture among which seams are sought, as in OpenCV's stitcher.
-const SEAMS: f64 = 0.1e6;
+/// Pixels of a picture among which seams are sought.
+const SEAMS: f64 = 0.04e6;
 /// Width of the transition of the coarsest structure, in parts of the panorama's mean side.
 const TRANSITION: f64 = 0.05;
 const BORDER: Border = Border::Repeated;
@@ -92,6 +92,14 @@ impl Composite {
         Size::new(self.surface.size[0] as u32, self.surface.size[1] as u32)
     }
 
+    /// Which way a pixel of the panorama looks: right, down, ahead; of length 1.
+    pub fn direction(&self, x: f64, y: f64) -> [f64; 3] {
+        let (factor, row) = self.surface.row(y);
+        let column = self.surface.column(x);
+        let v: [f64; 3] = std::array::from_fn(|i| factor * column[i] + row[i]);
+        super::matrix::unit(v).unwrap_or([0.0, 0.0, 1.0])
+    }
+
     /// Whether any of a picture is shown.
     pub fn shows(&self, number: usize) -> bool {
         self.labels.par_iter().any(|l| usize::from(*l) == number)
@@ -134,7 +142,6 @@ impl Composite {
             self.channels = photo.colour.channels;
         }
         let Some(rect) = self.rect(number, bands) else { return };
-        let mut warped = warp::warped(photo, &self.surface, &self.cameras[number], rect);
         let gain = self.gains[number];
         let w = self.surface.size[0];
         let mut mask = vec![0.0f32; rect.width * rect.height];
@@ -146,6 +153,7 @@ impl Composite {
                 *v = f32::from(u8::from(shown));
             }
         });
+        let mut warped = warp::warped(photo, &self.surface, &self.cameras[number], rect, &mask);
         if let Some(alpha) = &warped.alpha {
             let whole = self.alpha.get_or_insert_with(|| vec![1.0; self.labels.len()]);
             for (i, (v, alpha)) in mask.iter_mut().zip(alpha).enumerate() {
@@ -163,12 +171,12 @@ impl Composite {
             shares.push(next);
             side = pyramid::half(side);
         }
+        // Grey among colours.
+        while warped.planes.len() < self.channels {
+            warped.planes.push(warped.planes[0].clone());
+        }
         for channel in 0..self.channels {
-            let mut plane = match warped.planes.get_mut(channel) {
-                Some(plane) => std::mem::take(plane),
-                // Grey among colours.
-                None => warp::warped(photo, &self.surface, &self.cameras[number], rect).planes.swap_remove(0),
-            };
+            let mut plane = std::mem::take(&mut warped.planes[channel]);
             plane.par_iter_mut().for_each(|v| *v *= gain);
             let mut side = size;
             for (band, share) in shares.iter().enumerate() {
@@ -204,8 +212,8 @@ impl Composite {
         let right = rows.iter().map(|r| r[2]).max()? + 1;
         let unit = 1usize << bands;
         let [tw, th] = self.levels[0].size;
-        let low = |v: usize| v.saturating_sub(3 * unit) / unit * unit;
-        let high = |v: usize, most: usize| ((v + 3 * unit).div_ceil(unit) * unit).min(most);
+        let low = |v: usize| v.saturating_sub(2 * unit) / unit * unit;
+        let high = |v: usize, most: usize| ((v + 2 * unit).div_ceil(unit) * unit).min(most);
         let (x, y) = (low(left), low(first));
         Some(Rect { x, y, width: high(right, tw) - x, height: high(last, th) - y })
     }
@@ -331,8 +339,9 @@ fn enlarged(small: &[u16], from: &Surface, to: &Surface, cameras: &[Camera], siz
             let c = columns[x];
             let [px, py, pz] =
                 super::matrix::apply(m, std::array::from_fn(|i| factor * c[i] + row[i]));
-            // Half a pixel within the border, so that every pixel used is one of the picture.
-            let [hw, hh] = [size.width, size.height].map(|side| (f64::from(side) - 1.0) / 2.0);
+            // Within the middles of the outermost pixels that are used.
+            let [hw, hh] = [size.width, size.height]
+                .map(|side| (f64::from(side) - 1.0) / 2.0 - if side > 8 { warp::FRAME as f64 } else { 0.0 });
             pz > 1e-6 && px.abs() <= hw * pz && py.abs() <= hh * pz
         };
         let sy = ((y as f64 + 0.5) * ry - 0.5).clamp(0.0, sh as f64 - 1.0);

@@ -16,6 +16,9 @@ use crate::resize::{Filter, resize};
 pub const NOTHING: u16 = u16::MAX;
 /// Cost of a seam where nothing differs, so that it is short there: one level of 255.
 const LENGTH: f32 = 1.0 / 255.0;
+/// How much a picture is preferred where its border is far, as lenses are best in the middle: for each pixel, in levels
+/// of 0 to 1, against one at its border.
+const MIDDLE: f32 = 0.006;
 /// Above and below, a value is cut off and says nothing of brightness.
 const CLIPPED: [f32; 2] = [0.02, 0.98];
 
@@ -24,9 +27,16 @@ struct Patch {
     rect: Rect,
     colours: Vec<[f32; 3]>,
     there: Vec<bool>,
+    /// 1 in the picture's middle, 0 at its border (Brown and Lowe 2007, section 7).
+    central: Vec<f32>,
 }
 
 impl Patch {
+    /// How central a pixel is that is there.
+    fn central(&self, x: usize, y: usize) -> f32 {
+        self.central[(y - self.rect.y) * self.rect.width + x - self.rect.x]
+    }
+
     fn at(&self, x: usize, y: usize) -> Option<[f32; 3]> {
         let (x, y) = (x.checked_sub(self.rect.x)?, y.checked_sub(self.rect.y)?);
         if x >= self.rect.width || y >= self.rect.height {
@@ -89,13 +99,14 @@ fn patch(view: &View, camera: &Camera, surface: &Surface, shrink: f64) -> Option
     });
     let [w, h] = [to.width as usize, to.height as usize];
     let (fx, fy) = (w as f64 / f64::from(width), h as f64 / f64::from(height));
-    let map = surface.map(&Camera { focal: camera.focal, ..*camera }, rect);
+    let map = surface.map(camera, rect);
     let mut colours = vec![[0.0f32; 3]; rect.width * rect.height];
     let mut there = vec![false; colours.len()];
-    for (y, (colours, there)) in
-        colours.chunks_exact_mut(rect.width).zip(there.chunks_exact_mut(rect.width)).enumerate()
-    {
-        for ((colour, there), [px, py]) in colours.iter_mut().zip(there).zip(map.row(y)) {
+    let mut central = vec![0.0f32; colours.len()];
+    let rows = colours.chunks_exact_mut(rect.width).zip(there.chunks_exact_mut(rect.width));
+    for (y, ((colours, there), central)) in rows.zip(central.chunks_exact_mut(rect.width)).enumerate() {
+        let pixels = colours.iter_mut().zip(there).zip(central);
+        for (((colour, there), central), [px, py]) in pixels.zip(map.row(y)) {
             let [x, y] = [(px * fx + w as f64 / 2.0 - 0.5) as f32, (py * fy + h as f64 / 2.0 - 0.5) as f32];
             let inside = x >= -0.5 && y >= -0.5 && x <= w as f32 - 0.5 && y <= h as f32 - 0.5;
             if !inside {
@@ -111,10 +122,12 @@ fn patch(view: &View, camera: &Camera, surface: &Surface, shrink: f64) -> Option
                 let below = value(x0, y1, c) * (1.0 - tx) + value(x1, y1, c) * tx;
                 above * (1.0 - ty) + below * ty
             });
+            let aside = |x: f32, side: usize| 1.0 - (2.0 * (x + 0.5) / side as f32 - 1.0).abs();
+            *central = aside(x, w) * aside(y, h);
             *there = opaque.as_ref().is_none_or(|o| o[(y + 0.5) as usize * w + (x + 0.5) as usize] > 0);
         }
     }
-    Some(Patch { rect, colours, there })
+    Some(Patch { rect, colours, there, central })
 }
 
 fn overlap(a: &Patch, b: &Patch) -> Overlap {
@@ -142,12 +155,14 @@ fn lay(labels: &mut [u16], width: usize, patches: &[Option<Patch>], number: usiz
     let Rect { x: left, y: top, width: w, height: h } = patch.rect;
     // What is there, and how much both differ; less than 0 where not both are.
     let mut difference = vec![-1.0f32; w * h];
+    let mut preferred = vec![0.0f32; w * h];
     for y in 0..h {
         for x in 0..w {
             let label = labels[(top + y) * width + left + x];
-            let old = patches.get(usize::from(label)).and_then(|p| p.as_ref()?.at(left + x, top + y));
-            if let (Some(p), Some(q)) = (old, patch.at(left + x, top + y)) {
+            let Some(Some(old)) = patches.get(usize::from(label)) else { continue };
+            if let (Some(p), Some(q)) = (old.at(left + x, top + y), patch.at(left + x, top + y)) {
                 difference[y * w + x] = (0..3).map(|c| (p[c] - q[c]).abs()).sum();
+                preferred[y * w + x] = old.central(left + x, top + y) - patch.central(left + x, top + y);
             }
         }
     }
@@ -181,6 +196,7 @@ fn lay(labels: &mut [u16], width: usize, patches: &[Option<Patch>], number: usiz
                     grid.join(at, below, own + difference[next] + LENGTH);
                 }
             }
+            grid.pull(at, MIDDLE * preferred[at]);
             let (x, y) = (x as i64, y as i64);
             for (x, y) in [(x + 1, y), (x - 1, y), (x, y + 1), (x, y - 1)] {
                 grid.pull(at, alone(x, y) * (2.0 * own + LENGTH));

@@ -10,7 +10,7 @@ use crate::resize::{Filter, resize};
 /// Pixels at which points are sought, as in OpenCV's stitcher: more find no more of use.
 const REGISTERED: f64 = 0.6e6;
 /// Most points of a picture.
-const MOST_POINTS: usize = 900;
+const MOST_POINTS: usize = 600;
 
 /// A picture made small, and its points.
 #[derive(Clone, Debug)]
@@ -32,9 +32,9 @@ impl View {
         let scale = (REGISTERED / (size.area() as f64).max(1.0)).sqrt().min(1.0);
         let scaled = |side: u32| ((f64::from(side) * scale).round() as u32).clamp(1, side.max(1));
         let to = Size::new(scaled(size.width), scaled(size.height));
-        let colours = Photo { alpha: None, ..photo.with_colour(photo.colour.clone()) }.to_image8();
+        let colours = photo.to_image8().into_mode(crate::codec::ColorMode::Rgb);
         let shrunk = |image: &Image8| if to == size { image.clone() } else { resize(image, to, Filter::Bilinear) };
-        let small = shrunk(&colours).to_mode(crate::codec::ColorMode::Rgb);
+        let small = shrunk(&colours);
         let opaque = photo.alpha.as_ref().map(|alpha| {
             let data = alpha.iter().map(|v| (v.clamp(0.0, 1.0) * 255.0) as u8).collect();
             shrunk(&Image8 { size, channels: 1, data }).data.iter().map(|v| *v > 0).collect()

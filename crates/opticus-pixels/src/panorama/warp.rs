@@ -17,8 +17,9 @@ pub struct Warped {
     pub alpha: Option<Vec<f32>>,
 }
 
-/// The picture seen through its camera (Keys' cubic interpolation, a = −1/2), mirrored beyond its borders.
-pub fn warped(photo: &Photo, surface: &Surface, camera: &Camera, rect: Rect) -> Warped {
+/// The picture seen through its camera, mirrored beyond its borders: by Keys' cubic interpolation (a = −1/2) where it is
+/// `shown`, by the nearest pixel beyond the border and linearly elsewhere, as only coarse structure comes from there.
+pub fn warped(photo: &Photo, surface: &Surface, camera: &Camera, rect: Rect, shown: &[f32]) -> Warped {
     let size = photo.size();
     let [w, h] = [size.width as usize, size.height as usize];
     let sources: Vec<&[f32]> = photo.colour.data.chunks_exact(w * h).chain(photo.alpha.as_deref()).collect();
@@ -29,16 +30,21 @@ pub fn warped(photo: &Photo, surface: &Surface, camera: &Camera, rect: Rect) -> 
     for plane in &mut planes {
         rows.iter_mut().zip(plane.chunks_exact_mut(rect.width)).for_each(|(rows, row)| rows.push(row));
     }
-    rows.par_iter_mut().enumerate().for_each(|(y, rows)| {
-        for (x, [px, py]) in map.row(y).enumerate() {
+    rows.par_iter_mut().zip(shown.par_chunks(rect.width)).enumerate().for_each(|(y, (rows, shown))| {
+        for (x, ([px, py], shown)) in map.row(y).zip(shown).enumerate() {
             let [px, py] = [(px + middle[0]) as f32, (py + middle[1]) as f32];
             let (px, py) = if px.is_finite() && py.is_finite() { (px, py) } else { (0.0, 0.0) };
             let (px, py) = (px.clamp(-MIRRORED, w as f32 + MIRRORED), py.clamp(-MIRRORED, h as f32 + MIRRORED));
             let (left, top) = (px.floor(), py.floor());
-            let (across, down) = (weights(px - left), weights(py - top));
+            let (across, down) =
+                if *shown > 0.0 { (weights(px - left), weights(py - top)) } else { Default::default() };
             let (left, top) = (left as isize - 1, top as isize - 1);
-            let whole = left >= 0 && top >= 0 && left + 4 <= w as isize && top + 4 <= h as isize;
-            if whole {
+            let frame = FRAME as isize;
+            let whole = left >= frame
+                && top >= frame
+                && left + 4 + frame <= w as isize
+                && top + 4 + frame <= h as isize;
+            if whole && *shown > 0.0 {
                 let start = top as usize * w + left as usize;
                 for (row, source) in rows.iter_mut().zip(&sources) {
                     let mut sum = 0.0;
@@ -49,6 +55,20 @@ pub fn warped(photo: &Photo, surface: &Surface, camera: &Camera, rect: Rect) -> 
                     }
                     row[x] = sum;
                 }
+                continue;
+            }
+            if whole {
+                let start = (top as usize + 1) * w + left as usize + 1;
+                let (tx, ty) = (px - px.floor(), py - py.floor());
+                for (row, source) in rows.iter_mut().zip(&sources) {
+                    let line = |at: usize| source[at] + tx * (source[at + 1] - source[at]);
+                    row[x] = line(start) + ty * (line(start + w) - line(start));
+                }
+                continue;
+            }
+            if *shown == 0.0 {
+                let at = mirrored(py.round() as isize, h) * w + mirrored(px.round() as isize, w);
+                rows.iter_mut().zip(&sources).for_each(|(row, source)| row[x] = source[at]);
                 continue;
             }
             let columns: [usize; 4] = std::array::from_fn(|i| mirrored(left + i as isize, w));
@@ -68,11 +88,15 @@ pub fn warped(photo: &Photo, surface: &Surface, camera: &Camera, rect: Rect) -> 
     Warped { planes, alpha }
 }
 
-/// The pixel that stands for one beyond the border; the border's own is repeated.
+/// Pixels at the border that are not used: there, scaling and developing leave frames.
+pub const FRAME: usize = 1;
+
+/// The pixel that stands for one beyond the border, which lies within the frame.
 fn mirrored(at: isize, length: usize) -> usize {
-    let n = length as isize;
-    let at = at.rem_euclid(2 * n);
-    (if at < n { at } else { 2 * n - 1 - at }) as usize
+    let frame = if length > 4 * FRAME { FRAME as isize } else { 0 };
+    let n = length as isize - 2 * frame;
+    let at = (at - frame).rem_euclid(2 * n);
+    (frame + if at < n { at } else { 2 * n - 1 - at }) as usize
 }
 
 fn weights(t: f32) -> [f32; 4] {
