@@ -3,6 +3,7 @@
 
 mod detect;
 mod fuse;
+mod panorama;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};

@@ -3,13 +3,13 @@
 
 use std::path::{Path, PathBuf};
 
+use opticus_pixels::Size;
 use opticus_pixels::codec::{Limits, decode_file};
 use opticus_pixels::panorama::{
     Composite, Panorama, PanoramaError, Projection, View, draw_pair, register, stitch,
 };
 use opticus_pixels::photo::{Depth, Photo};
 use opticus_pixels::preprocess::Planes;
-use opticus_pixels::Size;
 
 /// The folder of real data, or nothing with the reason printed.
 fn data(folder: &str) -> Option<PathBuf> {
@@ -79,7 +79,9 @@ fn view(yaw: f64, pitch: f64, gain: f64, seed: u64) -> Photo {
 
 /// Rows of pictures, not in their order.
 fn made() -> Vec<Photo> {
-    [(0.45, 0.02), (-0.45, -0.03), (0.0, 0.0), (0.9, 0.01)].map(|(yaw, pitch)| view(yaw, pitch, 1.0, 3)).to_vec()
+    [(0.45, 0.02), (-0.45, -0.03), (0.0, 0.0), (0.9, 0.01)]
+        .map(|(yaw, pitch)| view(yaw, pitch, 1.0, 3))
+        .to_vec()
 }
 
 /// Stitched and compared with the scene: PSNR in decibels, where something is; and the panorama.
@@ -175,7 +177,10 @@ fn depth_alpha_grey_and_threads_make_no_difference() {
     assert!([0.0, 0.5, 1.0].iter().all(|a| alpha.contains(a)));
     let grey: Vec<Photo> = made()
         .into_iter()
-        .map(|p| Photo { colour: Planes { channels: 1, data: p.colour.data[..240 * 200].to_vec(), ..p.colour }, ..p })
+        .map(|p| Photo {
+            colour: Planes { channels: 1, data: p.colour.data[..240 * 200].to_vec(), ..p.colour },
+            ..p
+        })
         .collect();
     assert_eq!(stitch(&grey, &Panorama::default()).unwrap().0.colour.channels, 1);
 }
@@ -185,17 +190,24 @@ fn pictures_that_do_not_match_are_named_with_the_reason() {
     let mut photos = made();
     photos.insert(1, view(0.0, 0.0, 1.0, 77));
     let views: Vec<View> = photos.iter().map(View::of).collect();
-    let Err(PanoramaError::Unmatched { first, second, agreeing, needed, lines, .. }) = register(&views) else {
+    let Err(PanoramaError::Unmatched { first, second, agreeing, needed, lines, .. }) = register(&views)
+    else {
         panic!("the stranger was joined");
     };
     assert!((first == 1 || second == 1) && agreeing < needed, "{first} {second}");
     let drawn = draw_pair(&views[first], &views[second], &lines);
     assert_eq!(drawn.size, Size::new(480, 200));
-    let flat = Photo { colour: Planes { data: vec![0.5; 240 * 200 * 3], ..photos[0].colour.clone() }, ..photos[0].clone() };
+    let flat = Photo {
+        colour: Planes { data: vec![0.5; 240 * 200 * 3], ..photos[0].colour.clone() },
+        ..photos[0].clone()
+    };
     let fails = |photos: &[Photo]| stitch(photos, &Panorama::default()).unwrap_err();
     assert!(matches!(fails(&[photos[0].clone(), flat]), PanoramaError::Plain { number: 1, found: 0, .. }));
     assert!(matches!(fails(&photos[..1]), PanoramaError::Few(1)));
-    assert!(matches!(fails(&[photos[0].clone(), photos[0].clone()]), PanoramaError::Same { first: 0, second: 1 }));
+    assert!(matches!(
+        fails(&[photos[0].clone(), photos[0].clone()]),
+        PanoramaError::Same { first: 0, second: 1 }
+    ));
     let tiny = photos[0].resized(Size::new(1, 1));
     assert!(matches!(fails(&[tiny.clone(), tiny]), PanoramaError::Plain { .. }));
     let few = Panorama { most_pixels: 1000, ..Panorama::default() };

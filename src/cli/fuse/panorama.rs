@@ -154,8 +154,7 @@ pub fn run(args: &PanoramaArgs, global: &Global) -> Result<()> {
             (title, draw_pair(&views[pair.first], &views[pair.second], &pair.lines(&views)))
         }));
     }
-    let work =
-        Work { title: "Panorama", inputs, sources: Vec::new(), maps: Vec::new(), photo };
+    let work = Work { title: "Panorama", inputs, sources: Vec::new(), maps: Vec::new(), photo };
     let scores = work.write(&args.out, files.len())?;
     let Size { width, height } = work.photo.size();
     let out = args.out.out.display().to_string();

@@ -201,8 +201,7 @@ impl Work<'_> {
         let inputs = gallery(self.inputs.iter().map(|(name, image)| card(image, name)).collect())?;
         let mut page = Page::new(self.title).eyebrow("Opticus · fusion").lede(&format!(
             "{pictures} pictures into one of {}x{} pixels.",
-            fused.size.width,
-            fused.size.height
+            fused.size.width, fused.size.height
         ));
         for (name, value, digits) in scores.rows() {
             page = page.tile(Tile::new(name, &fixed(value, digits)));

@@ -55,8 +55,13 @@ mod tests {
 
     #[test]
     fn lines_go_from_picture_to_picture() {
-        let grey = |side: u32| Image8 { size: Size::new(side, side), channels: 1, data: vec![9; (side * side) as usize] };
-        let sheet = matches(&grey(10), &grey(12), &[([2.0, 5.0], [3.0, 5.0], true), ([1.0, 1.0], [1e9, 1.0], false)]);
+        let grey = |side: u32| Image8 {
+            size: Size::new(side, side),
+            channels: 1,
+            data: vec![9; (side * side) as usize],
+        };
+        let sheet =
+            matches(&grey(10), &grey(12), &[([2.0, 5.0], [3.0, 5.0], true), ([1.0, 1.0], [1e9, 1.0], false)]);
         assert_eq!(sheet.size, Size::new(22, 12));
         let at = |x: usize, y: usize| &sheet.data[(y * 22 + x) * 3..][..3];
         assert_eq!(at(8, 5), [40, 220, 90]);

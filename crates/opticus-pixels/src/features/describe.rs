@@ -18,7 +18,12 @@ const STRIDE: usize = 2;
 const CAP: f32 = 0.2;
 
 /// Numbers of length 1.
-pub fn descriptor(octaves: &Octaves, candidate: &Candidate, angle: f32, falling: &Falling) -> [f32; DIMENSIONS] {
+pub fn descriptor(
+    octaves: &Octaves,
+    candidate: &Candidate,
+    angle: f32,
+    falling: &Falling,
+) -> [f32; DIMENSIONS] {
     let octave = &octaves.0[candidate.octave];
     let part = PART * candidate.scale;
     let (sin, cos) = angle.sin_cos();

@@ -68,7 +68,12 @@ fn is_extreme(planes: &[Vec<f32>], w: usize, at: usize) -> bool {
 }
 
 /// The top of the parabola through the values around (Brown and Lowe 2002), unless it is faint or an edge.
-fn refined(planes: &[Vec<f32>], octave: &Octave, number: usize, [mut x, mut y, mut level]: [usize; 3]) -> Option<Candidate> {
+fn refined(
+    planes: &[Vec<f32>],
+    octave: &Octave,
+    number: usize,
+    [mut x, mut y, mut level]: [usize; 3],
+) -> Option<Candidate> {
     let (w, h) = (octave.width, octave.height);
     for _ in 0..STEPS {
         let at = y * w + x;
@@ -94,7 +99,14 @@ fn refined(planes: &[Vec<f32>], octave: &Octave, number: usize, [mut x, mut y, m
                 return None;
             }
             let scale = SIGMA * 2f32.powf((level as f32 + ds) / SCALES as f32);
-            return Some(Candidate { octave: number, level, x: x as f32 + dx, y: y as f32 + dy, scale, strength });
+            return Some(Candidate {
+                octave: number,
+                level,
+                x: x as f32 + dx,
+                y: y as f32 + dy,
+                scale,
+                strength,
+            });
         }
         let moved = |at: usize, d: f32, low: usize, high: usize| {
             let to = at as i64 + d.round().clamp(-2.0, 2.0) as i64;

@@ -60,7 +60,9 @@ pub fn find(grey: &[f32], size: Size, most: usize) -> Features {
     let octaves = scales::Octaves::of(grey, size, arch);
     let mut found = detect::extrema(&octaves);
     // The order is one of values, so that it does not depend on threads.
-    found.sort_by(|a, b| b.strength.total_cmp(&a.strength).then(a.y.total_cmp(&b.y)).then(a.x.total_cmp(&b.x)));
+    found.sort_by(|a, b| {
+        b.strength.total_cmp(&a.strength).then(a.y.total_cmp(&b.y)).then(a.x.total_cmp(&b.x))
+    });
     found.truncate(most);
     let mut features = Features::default();
     let falling = detect::Falling::new();
@@ -93,8 +95,9 @@ mod tests {
             state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             f64::from(state >> 8) / f64::from(1u32 << 24)
         };
-        let all: Vec<[f64; 4]> =
-            (0..160).map(|_| [random() * 200.0, random() * 160.0, 2.0 + 4.0 * random(), random() - 0.5]).collect();
+        let all: Vec<[f64; 4]> = (0..160)
+            .map(|_| [random() * 200.0, random() * 160.0, 2.0 + 4.0 * random(), random() - 0.5])
+            .collect();
         let value = |x: f64, y: f64| {
             let [x, y] = map(x, y);
             let sum: f64 = all

@@ -31,7 +31,11 @@ const STEPS: usize = 60;
 pub fn adjust(cameras: &mut [Camera], links: &[Link], alike: &[usize], tolerance: f64) {
     let n = cameras.len() * UNKNOWNS;
     let mut damping = 1e-3;
-    let lens = Lens { alike, weight: links.iter().map(|l| l.points.len()).sum::<usize>() as f64 * 0.05 / cameras.len().max(1) as f64 };
+    let lens = Lens {
+        alike,
+        weight: links.iter().map(|l| l.points.len()).sum::<usize>() as f64 * 0.05
+            / cameras.len().max(1) as f64,
+    };
     let mut now = cost(cameras, links, tolerance) + lens.cost(cameras);
     for _ in 0..STEPS {
         let (matrix, vector) = equations(cameras, links, tolerance, &lens);

@@ -66,7 +66,8 @@ pub fn guess(sides: &[f64], pairs: &[&Pair]) -> Vec<Camera> {
     }
     // Where nothing is said, nothing shows perspective: a long lens.
     let usual = median(&mut said).unwrap_or(3.0);
-    let alike = said.len() < 2 * pairs.len().min(8) || sides.iter().all(|s| (s / sides[0] - 1.0).abs() < 0.02);
+    let alike =
+        said.len() < 2 * pairs.len().min(8) || sides.iter().all(|s| (s / sides[0] - 1.0).abs() < 0.02);
     let mut cameras: Vec<Camera> = sides
         .iter()
         .zip(&mut own)

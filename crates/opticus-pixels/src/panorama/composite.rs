@@ -52,7 +52,11 @@ impl Composite {
     ///
     /// # Errors
     /// [`PanoramaError::Wide`] or [`PanoramaError::Large`] if the surface cannot hold the pictures.
-    pub fn new(views: &[View], registration: &Registration, options: &Panorama) -> Result<Self, PanoramaError> {
+    pub fn new(
+        views: &[View],
+        registration: &Registration,
+        options: &Panorama,
+    ) -> Result<Self, PanoramaError> {
         let sizes: Vec<Size> = views.iter().map(|v| v.size).collect();
         let field_of_view = field_of_view(&registration.cameras, &sizes);
         let projection = options.projection.unwrap_or_else(|| Projection::suited(field_of_view));
@@ -296,7 +300,8 @@ fn surface(
     field_of_view: Degrees,
     most: u64,
 ) -> Result<Surface, PanoramaError> {
-    let extents: Vec<[f64; 4]> = cameras.iter().zip(sizes).map(|(c, s)| extent(projection, scale, c, *s)).collect();
+    let extents: Vec<[f64; 4]> =
+        cameras.iter().zip(sizes).map(|(c, s)| extent(projection, scale, c, *s)).collect();
     let [mut left, mut right, top, bottom] = united(&extents);
     let round = std::f64::consts::TAU * scale;
     if projection != Projection::Planar && right - left > round {
@@ -337,8 +342,7 @@ fn enlarged(small: &[u16], from: &Surface, to: &Surface, cameras: &[Camera], siz
             let Some(m) = matrices.get(usize::from(label)) else { return false };
             let size = sizes[usize::from(label)];
             let c = columns[x];
-            let [px, py, pz] =
-                super::matrix::apply(m, std::array::from_fn(|i| factor * c[i] + row[i]));
+            let [px, py, pz] = super::matrix::apply(m, std::array::from_fn(|i| factor * c[i] + row[i]));
             // Within the middles of the outermost pixels that are used.
             let [hw, hh] = [size.width, size.height]
                 .map(|side| (f64::from(side) - 1.0) / 2.0 - if side > 8 { warp::FRAME as f64 } else { 0.0 });
@@ -369,7 +373,8 @@ fn enlarged(small: &[u16], from: &Surface, to: &Surface, cameras: &[Camera], siz
                 .filter(|l| there(x, *l))
                 .max_by(|a, b| total(*a).total_cmp(&total(*b)).then(b.cmp(a)));
             let any = || {
-                let within = |r: &Rect| (r.x..r.x + r.width).contains(&x) && (r.y..r.y + r.height).contains(&y);
+                let within =
+                    |r: &Rect| (r.x..r.x + r.width).contains(&x) && (r.y..r.y + r.height).contains(&y);
                 (0..cameras.len() as u16)
                     .find(|l| rects[usize::from(*l)].as_ref().is_some_and(within) && there(x, *l))
             };
@@ -413,7 +418,8 @@ mod tests {
     #[test]
     fn the_largest_rectangle_has_no_gap() {
         let rows = ["..xxxxx.", ".xxxxxx.", "xxxxxxxx", "x.xxxxxx"];
-        let labels: Vec<u16> = rows.iter().flat_map(|r| r.bytes()).map(|b| if b == b'x' { 0 } else { NOTHING }).collect();
+        let labels: Vec<u16> =
+            rows.iter().flat_map(|r| r.bytes()).map(|b| if b == b'x' { 0 } else { NOTHING }).collect();
         let rect = largest(&labels, 8);
         assert_eq!(rect, Some(Rect { x: 2, y: 0, width: 5, height: 4 }));
         assert_eq!(largest(&[NOTHING; 6], 3), None);

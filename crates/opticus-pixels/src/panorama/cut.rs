@@ -286,10 +286,12 @@ mod tests {
             }
             let cost = |first: &dyn Fn(usize) -> bool| -> f32 {
                 let parted = joins.iter().filter(|(a, b, _)| first(*a) != first(*b)).map(|(_, _, c)| c);
-                let pulled = pulls.iter().enumerate().filter(|(i, p)| first(*i) != (**p > 0.0)).map(|(_, p)| p.abs());
+                let pulled =
+                    pulls.iter().enumerate().filter(|(i, p)| first(*i) != (**p > 0.0)).map(|(_, p)| p.abs());
                 parted.sum::<f32>() + pulled.sum::<f32>()
             };
-            let best = (0u32..1 << (w * h)).map(|bits| cost(&|i| bits >> i & 1 == 1)).fold(f32::MAX, f32::min);
+            let best =
+                (0u32..1 << (w * h)).map(|bits| cost(&|i| bits >> i & 1 == 1)).fold(f32::MAX, f32::min);
             let found = grid.cut();
             assert_eq!(cost(&|i| found[i]), best);
         }

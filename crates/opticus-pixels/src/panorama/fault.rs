@@ -53,7 +53,9 @@ pub enum PanoramaError {
         degrees: f64,
     },
     /// More pixels than allowed.
-    #[error("the panorama would have {width}x{height} pixels; {most} in all is the most. Use smaller pictures")]
+    #[error(
+        "the panorama would have {width}x{height} pixels; {most} in all is the most. Use smaller pictures"
+    )]
     Large {
         /// Pixels across.
         width: u64,

@@ -66,7 +66,8 @@ pub fn ransac(pairs: &[PointPair], tolerance: f64, seed: u64) -> Option<Homograp
     }
     let (_, mut matrix) = best?;
     // From all that agree, and again those that then agree.
-    let select = |matrix: &Matrix| pairs.iter().map(|pair| agrees(matrix, pair, tolerance)).collect::<Vec<_>>();
+    let select =
+        |matrix: &Matrix| pairs.iter().map(|pair| agrees(matrix, pair, tolerance)).collect::<Vec<_>>();
     let mut inliers = select(&matrix);
     for _ in 0..4 {
         let chosen: Vec<PointPair> =
@@ -102,7 +103,8 @@ pub fn direct_linear(pairs: &[PointPair]) -> Option<Matrix> {
     let frame = |side: usize| {
         let n = pairs.len() as f64;
         let mean: [f64; 2] = std::array::from_fn(|d| pairs.iter().map(|p| p[side][d]).sum::<f64>() / n);
-        let spread = pairs.iter().map(|p| (p[side][0] - mean[0]).hypot(p[side][1] - mean[1])).sum::<f64>() / n;
+        let spread =
+            pairs.iter().map(|p| (p[side][0] - mean[0]).hypot(p[side][1] - mean[1])).sum::<f64>() / n;
         (mean, std::f64::consts::SQRT_2 / spread.max(1e-9))
     };
     let ((ma, sa), (mb, sb)) = (frame(0), frame(1));
@@ -167,7 +169,8 @@ mod tests {
 
     #[test]
     fn a_homography_is_found_from_exact_points_and_among_as_many_wrong_ones() {
-        let same = |m: &Matrix| m.iter().zip(&TRUE).all(|(a, b)| (a / m[8] - b).abs() < 1e-6 * b.abs().max(1e-2));
+        let same =
+            |m: &Matrix| m.iter().zip(&TRUE).all(|(a, b)| (a / m[8] - b).abs() < 1e-6 * b.abs().max(1e-2));
         assert!(same(&direct_linear(&points(0)).unwrap()));
         let found = ransac(&points(40), 3.0, 5).unwrap();
         assert!(found.inliers[..40].iter().all(|inside| *inside));

@@ -65,7 +65,10 @@ mod tests {
         let tilt = matrix::rotation([0.2, 0.4, 0.3]);
         let cameras: Vec<Camera> = [-0.5, -0.2, 0.1, 0.6]
             .iter()
-            .map(|y| Camera { rotation: matrix::product(&matrix::rotation([0.0, *y, 0.0]), &tilt), focal: 1.0 })
+            .map(|y| Camera {
+                rotation: matrix::product(&matrix::rotation([0.0, *y, 0.0]), &tilt),
+                focal: 1.0,
+            })
             .collect();
         for camera in levelled(&cameras) {
             let [x, _, z] = camera.ray([0.0, 0.0]);

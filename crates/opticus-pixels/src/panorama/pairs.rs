@@ -102,10 +102,8 @@ pub fn register(views: &[View]) -> Result<Registration, PanoramaError> {
     let still = |p: &&Pair| movement(p, sides(&views[p.first])) <= STILL;
     let chain: Vec<&Pair> = moving.iter().copied().chain(pairs.iter().filter(still)).collect();
     let mut cameras = guess(&sums, &chain);
-    let links: Vec<Link> = pairs
-        .iter()
-        .map(|p| Link { first: p.first, second: p.second, points: p.inliers.clone() })
-        .collect();
+    let links: Vec<Link> =
+        pairs.iter().map(|p| Link { first: p.first, second: p.second, points: p.inliers.clone() }).collect();
     let alike: Vec<usize> =
         views.iter().map(|v| views.iter().position(|o| o.size == v.size).unwrap_or(0)).collect();
     let pixel = views.iter().map(|v| v.scale()[0]).fold(0.0, f64::max);
@@ -128,7 +126,8 @@ fn compared(views: &[View]) -> Vec<Pair> {
             candidates.par_iter().map(|&[a, b]| match_features(&scouts[a], &scouts[b]).len()).collect();
         let mut kept = vec![false; candidates.len()];
         for picture in 0..n {
-            let mut own: Vec<usize> = (0..candidates.len()).filter(|i| candidates[*i].contains(&picture)).collect();
+            let mut own: Vec<usize> =
+                (0..candidates.len()).filter(|i| candidates[*i].contains(&picture)).collect();
             own.sort_by_key(|i| (std::cmp::Reverse(counts[*i]), *i));
             own.iter().take(10).for_each(|i| kept[*i] = true);
         }
@@ -145,8 +144,14 @@ fn compare(views: &[View], first: usize, second: usize) -> Pair {
     let tolerance = TOLERANCE * b.scale()[0];
     let found = ransac(&points, tolerance, (first * views.len() + second) as u64);
     let needed = needed(points.len());
-    let mut pair =
-        Pair { first, second, matrix: super::matrix::IDENTITY, inliers: Vec::new(), outliers: Vec::new(), needed };
+    let mut pair = Pair {
+        first,
+        second,
+        matrix: super::matrix::IDENTITY,
+        inliers: Vec::new(),
+        outliers: Vec::new(),
+        needed,
+    };
     match found {
         Some(found) => {
             pair.matrix = found.matrix;
@@ -183,7 +188,14 @@ fn joined(views: &[View], pairs: &[Pair], failed: &[Pair]) -> Result<(), Panoram
         None if group.iter().any(|g| *g != group[0]) => {
             let other = group.iter().position(|g| *g != group[0]).unwrap_or(0);
             let lines = Vec::new();
-            Err(PanoramaError::Unmatched { first: 0, second: other, agreeing: 0, matches: 0, needed: needed(0), lines })
+            Err(PanoramaError::Unmatched {
+                first: 0,
+                second: other,
+                agreeing: 0,
+                matches: 0,
+                needed: needed(0),
+                lines,
+            })
         }
         None => Ok(()),
     }

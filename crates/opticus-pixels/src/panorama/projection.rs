@@ -89,7 +89,8 @@ pub fn extent(projection: Projection, scale: f64, camera: &Camera, size: Size) -
         // A picture that shows a pole goes all the way round.
         for (pole, side) in [(-1.0, 2), (1.0, 3)] {
             let seen = camera.project([0.0, pole, 0.0]);
-            let inside = |[x, y]: [f64; 2]| x.abs() * 2.0 < size.width.into() && y.abs() * 2.0 < size.height.into();
+            let inside =
+                |[x, y]: [f64; 2]| x.abs() * 2.0 < size.width.into() && y.abs() * 2.0 < size.height.into();
             if seen.is_some_and(inside) {
                 (found[0], found[1]) = (-PI, PI);
                 found[side] = if projection == Projection::Spherical { pole * FRAC_PI_2 } else { pole * 1e3 };

@@ -92,7 +92,8 @@ fn patch(view: &View, camera: &Camera, surface: &Surface, shrink: f64) -> Option
     let Size { width, height } = view.size;
     let side = |side: u32, most: u32| ((f64::from(side) * shrink).round() as u32).clamp(1, most);
     let to = Size::new(side(width, view.small.size.width), side(height, view.small.size.height));
-    let small = if to == view.small.size { view.small.clone() } else { resize(&view.small, to, Filter::Bilinear) };
+    let small =
+        if to == view.small.size { view.small.clone() } else { resize(&view.small, to, Filter::Bilinear) };
     let opaque = view.opaque.as_ref().map(|opaque| {
         let data = opaque.iter().map(|o| if *o { 255 } else { 0 }).collect();
         resize(&Image8 { size: view.small.size, channels: 1, data }, to, Filter::Nearest).data
@@ -191,7 +192,9 @@ fn lay(labels: &mut [u16], width: usize, patches: &[Option<Patch>], number: usiz
             if own < 0.0 {
                 continue;
             }
-            for (below, next) in [(false, (x + 1 < w).then_some(at + 1)), (true, (y + 1 < h).then_some(at + w))] {
+            for (below, next) in
+                [(false, (x + 1 < w).then_some(at + 1)), (true, (y + 1 < h).then_some(at + w))]
+            {
                 if let Some(next) = next.filter(|n| difference[*n] >= 0.0) {
                     grid.join(at, below, own + difference[next] + LENGTH);
                 }

@@ -33,7 +33,8 @@ impl View {
         let scaled = |side: u32| ((f64::from(side) * scale).round() as u32).clamp(1, side.max(1));
         let to = Size::new(scaled(size.width), scaled(size.height));
         let colours = photo.to_image8().into_mode(crate::codec::ColorMode::Rgb);
-        let shrunk = |image: &Image8| if to == size { image.clone() } else { resize(image, to, Filter::Bilinear) };
+        let shrunk =
+            |image: &Image8| if to == size { image.clone() } else { resize(image, to, Filter::Bilinear) };
         let small = shrunk(&colours);
         let opaque = photo.alpha.as_ref().map(|alpha| {
             let data = alpha.iter().map(|v| (v.clamp(0.0, 1.0) * 255.0) as u8).collect();

@@ -26,7 +26,8 @@ pub fn warped(photo: &Photo, surface: &Surface, camera: &Camera, rect: Rect, sho
     let map = surface.map(camera, rect);
     let mut planes = vec![vec![0.0f32; rect.width * rect.height]; sources.len()];
     let middle = [w as f64 / 2.0 - 0.5, h as f64 / 2.0 - 0.5];
-    let mut rows: Vec<Vec<&mut [f32]>> = (0..rect.height).map(|_| Vec::with_capacity(sources.len())).collect();
+    let mut rows: Vec<Vec<&mut [f32]>> =
+        (0..rect.height).map(|_| Vec::with_capacity(sources.len())).collect();
     for plane in &mut planes {
         rows.iter_mut().zip(plane.chunks_exact_mut(rect.width)).for_each(|(rows, row)| rows.push(row));
     }
@@ -34,7 +35,8 @@ pub fn warped(photo: &Photo, surface: &Surface, camera: &Camera, rect: Rect, sho
         for (x, ([px, py], shown)) in map.row(y).zip(shown).enumerate() {
             let [px, py] = [(px + middle[0]) as f32, (py + middle[1]) as f32];
             let (px, py) = if px.is_finite() && py.is_finite() { (px, py) } else { (0.0, 0.0) };
-            let (px, py) = (px.clamp(-MIRRORED, w as f32 + MIRRORED), py.clamp(-MIRRORED, h as f32 + MIRRORED));
+            let (px, py) =
+                (px.clamp(-MIRRORED, w as f32 + MIRRORED), py.clamp(-MIRRORED, h as f32 + MIRRORED));
             let (left, top) = (px.floor(), py.floor());
             let (across, down) =
                 if *shown > 0.0 { (weights(px - left), weights(py - top)) } else { Default::default() };
