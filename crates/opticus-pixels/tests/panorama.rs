@@ -107,7 +107,7 @@ fn compared(photos: &[Photo], options: &Panorama) -> (f64, Photo) {
     // Up to a hair's turn, which the scene does not fix; the best of a few.
     let error = |dx: f64, dy: f64| {
         let (mut sum, mut count) = (0.0, 0.0);
-        for (i, d) in directions.iter().enumerate().step_by(7) {
+        for (i, d) in directions.iter().enumerate().step_by(31) {
             if photo.alpha.as_ref().is_none_or(|a| a[i] > 0.0) {
                 let d = [d[0] + dx * d[2], d[1] + dy, d[2] - dx * d[0]];
                 sum += (f64::from(photo.colour.data[i]) - scene(d, 0, 3)).powi(2);
