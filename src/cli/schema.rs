@@ -38,6 +38,7 @@ pub fn schemas() -> Vec<(&'static str, Schema)> {
         ("fuse-focus", of::<fuse::Fused>()),
         ("fuse-inpaint", of::<fuse::Fused>()),
         ("fuse-multiband", of::<fuse::Fused>()),
+        ("fuse-panorama", of::<fuse::Stitched>()),
         ("fuse-train", of::<fuse::FuserTrained>()),
         ("fuse-transform", of::<fuse::Fused>()),
         ("fuse-score", of::<fuse::Figures>()),

@@ -4,6 +4,7 @@
 mod detect;
 mod fuse;
 mod generate;
+mod panorama;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};

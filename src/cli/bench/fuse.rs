@@ -6,7 +6,9 @@ use opticus_pixels::blend::{
     fuse_transform, multiband,
 };
 use opticus_pixels::inpaint::{Method, Options, inpaint};
+use opticus_pixels::panorama::{Panorama, stitch};
 use opticus_pixels::photo::Photo;
+use opticus_pixels::resize::crop;
 use opticus_pixels::{Image8, Size};
 
 use super::super::{Global, output};
@@ -50,6 +52,8 @@ pub enum FuseWork {
     Inpaint,
     /// The same by fast marching.
     March,
+    /// Three overlapping parts of one picture joined.
+    Panorama,
 }
 
 /// Runs `bench fuse`.
@@ -78,6 +82,10 @@ pub fn run(args: &FuseArgs, global: &Global) -> Result<()> {
     let restored = |method| {
         inpaint(colours[0], &scratches, &Options { method }).map_err(|e| Error::Input(e.to_string()))
     };
+    let parts: Vec<Image8> = match args.work {
+        FuseWork::Panorama => parts(&textured(size)),
+        _ => Vec::new(),
+    };
     // From bytes to bytes, as libraries of 8-bit pictures do it.
     let times = repeat(args.iterations, || {
         let fused = match args.work {
@@ -94,6 +102,13 @@ pub fn run(args: &FuseArgs, global: &Global) -> Result<()> {
             FuseWork::Multiband => multiband(&colours[..2], &halves, Some(6)).map_err(fault)?,
             FuseWork::Inpaint => restored(Method::Predictive)?,
             FuseWork::March => restored(Method::MARCH)?,
+            FuseWork::Panorama => {
+                let photos: Vec<Photo> = parts.iter().map(Photo::from_image8).collect();
+                let joined =
+                    stitch(&photos, &Panorama::default()).map_err(|e| Error::Input(e.to_string()))?;
+                joined.0.to_image8();
+                return Ok(());
+            }
             FuseWork::Transform => fuse_transform(&colours, Transform::Laplacian).map_err(fault)?,
         };
         photos[0].with_colour(fused).to_image8();
@@ -107,6 +122,28 @@ pub fn run(args: &FuseArgs, global: &Global) -> Result<()> {
         "{:?} {}x{}: median {:.1} ms, {:.1} to {:.1}",
         args.work, size.width, size.height, measured.median_ms, measured.min_ms, measured.max_ms
     ))
+}
+
+/// Overlapping parts, each half as wide as the picture.
+fn parts(image: &Image8) -> Vec<Image8> {
+    let Size { width, height } = image.size;
+    let part = Size::new(width / 2, height);
+    [0, width / 4, width / 2].map(|x| crop(image, x.into(), 0, part)).to_vec()
+}
+
+/// Blocks of many sizes and colours, none like another.
+fn textured(size: Size) -> Image8 {
+    let block = |x: u32, y: u32, c: u32, side: u32| {
+        let mut h =
+            (x / side).wrapping_mul(0x9E37_79B1) ^ (y / side).wrapping_mul(0x85EB_CA77) ^ (side * 31 + c / 3);
+        h = (h ^ (h >> 15)).wrapping_mul(0x2C1B_3C6D);
+        (h ^ (h >> 13)) % 80
+    };
+    let value = |x: u32, y: u32, c: u32| (block(x, y, c, 64) + block(x, y, c, 24) + block(x, y, c, 11)) as u8;
+    let data = (0..size.height)
+        .flat_map(|y| (0..size.width).flat_map(move |x| (0..3).map(move |c| value(x, y, c))))
+        .collect();
+    Image8 { size, channels: 3, data }
 }
 
 /// Brighter or darker, and sharp in one part only.

@@ -8,6 +8,7 @@ mod features;
 mod focus;
 mod inpaint;
 mod multiband;
+mod panorama;
 mod result;
 mod score;
 mod stack;
@@ -19,6 +20,7 @@ use clap::Subcommand;
 use super::Global;
 use crate::error::{Error, Result};
 
+pub use panorama::Stitched;
 pub use result::{Figures, Fused};
 pub use train::FuserTrained;
 
@@ -35,6 +37,8 @@ pub enum Verb {
     Focus(focus::FocusArgs),
     /// A cut-out into a scene, without a visible seam; also the colour or the light of a region changed.
     Clone(clone::CloneArgs),
+    /// Pictures of a turning camera joined into one wide one.
+    Panorama(panorama::PanoramaArgs),
     /// Scratches, dates and objects under a mask replaced by what the rest of the picture suggests.
     Inpaint(inpaint::InpaintArgs),
     /// Many pictures on one sheet: rows, a grid, a mosaic that shows another picture, a puzzle.
@@ -57,6 +61,7 @@ pub fn run(verb: Verb, global: &Global) -> Result<()> {
         Verb::Exposure(args) => exposure::run(&args, global),
         Verb::Focus(args) => focus::run(&args, global),
         Verb::Clone(args) => clone::run(&args, global),
+        Verb::Panorama(args) => panorama::run(&args, global),
         Verb::Inpaint(args) => inpaint::run(&args, global),
         Verb::Collage(args) => collage::run(&args, global),
         Verb::Transform(args) => transform::run(&args, global),

@@ -163,6 +163,18 @@ pub struct Work<'a> {
 impl Work<'_> {
     /// Writes everything and says how it went.
     pub fn finish(self, args: &OutArgs, global: &Global) -> Result<()> {
+        let pictures = self.inputs.len();
+        let scores = self.write(args, pictures)?;
+        let Size { width, height } = self.photo.size();
+        if global.json {
+            let out = args.out.display().to_string();
+            return output::json(&Fused { out, width, height, pictures, scores });
+        }
+        output::line(&format!("{}: {width}x{height}; {}", args.out.display(), scores.line()))
+    }
+
+    /// Writes the picture made of so many, and the page if one is wanted.
+    pub fn write(&self, args: &OutArgs, pictures: usize) -> Result<Figures> {
         let format = args.format()?;
         let fused = self.photo.to_image8();
         // All measures take longer than the work; the page has them, and `fuse score`.
@@ -177,26 +189,19 @@ impl Work<'_> {
             .map_err(|e| Error::Input(format!("{}: {e}", args.out.display())))?;
         files::write_atomically(&args.out, |out| out.write_all(&bytes))?;
         if let Some(path) = &args.report {
-            let page = self.page(&fused, &scores)?;
+            let page = self.page(&fused, &scores, pictures)?;
             files::write_atomically(path, |out| out.write_all(page.as_bytes()))?;
         }
-        let Size { width, height } = fused.size;
-        if global.json {
-            let out = args.out.display().to_string();
-            return output::json(&Fused { out, width, height, pictures: self.inputs.len(), scores });
-        }
-        output::line(&format!("{}: {width}x{height}; {}", args.out.display(), scores.line()))
+        Ok(scores)
     }
 
-    fn page(&self, fused: &Image8, scores: &Figures) -> Result<String> {
+    fn page(&self, fused: &Image8, scores: &Figures, pictures: usize) -> Result<String> {
         let card = |image: &Image8, title: &str| Ok(Card::new(shown(image)?).title(title));
         let gallery = |cards: Result<Vec<Card>>| Ok::<Gallery, Error>(cards?.into_iter().collect());
         let inputs = gallery(self.inputs.iter().map(|(name, image)| card(image, name)).collect())?;
         let mut page = Page::new(self.title).eyebrow("Opticus · fusion").lede(&format!(
-            "{} pictures into one of {}x{} pixels.",
-            self.inputs.len(),
-            fused.size.width,
-            fused.size.height
+            "{pictures} pictures into one of {}x{} pixels.",
+            fused.size.width, fused.size.height
         ));
         for (name, value, digits) in scores.rows() {
             page = page.tile(Tile::new(name, &fixed(value, digits)));

@@ -2,7 +2,7 @@
 //! exposures.
 
 mod ecc;
-mod linear;
+pub(crate) mod linear;
 mod warp;
 
 pub use ecc::{Aligned, Alignment, align};
