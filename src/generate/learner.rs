@@ -198,7 +198,7 @@ impl GanLearner {
             let foreign = of_real.verdict(self.critic.encode(Some(other)));
             total = total + loss.kind.made(foreign) * loss.mismatch;
         }
-        if loss.r1 > 0.0 && context.step % loss.r1_every == 0 {
+        if loss.r1 > 0.0 && context.step.is_multiple_of(loss.r1_every) {
             let directions: Vec<f32> =
                 (0..real.shape().num_elements()).map(|_| normal(rng) * FEELER).collect();
             let away = Tensor::<4>::from_data(TensorData::new(directions, real.dims()), &self.device);

@@ -100,7 +100,7 @@ pub fn flattened(image: &Image8, background: Background) -> Image8 {
     let width = image.size.width as usize;
     let behind = |i: usize| match background {
         Background::Plain(color) => color,
-        Background::Checkerboard if (i % width / SQUARE + i / width / SQUARE) % 2 == 0 => [235; 3],
+        Background::Checkerboard if (i % width / SQUARE + i / width / SQUARE).is_multiple_of(2) => [235; 3],
         Background::Checkerboard => [205; 3],
     };
     let over = |(i, pixel): (usize, &[u8])| {

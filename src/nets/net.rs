@@ -45,6 +45,7 @@ pub trait Backbone: Module {
 
 /// A network of any architecture, made by [`NetConfig::init`](super::NetConfig::init).
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one of them")]
 pub enum Net {
     /// `simple-cnn`.
     SimpleCnn(SimpleCnn),

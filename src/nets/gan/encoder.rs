@@ -78,6 +78,7 @@ impl EncoderConfig {
 
 /// Turns what pictures are asked by into vectors.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "a network has one")]
 pub enum ConditionEncoder {
     /// A row of a table for each label.
     Label(LabelEncoder),

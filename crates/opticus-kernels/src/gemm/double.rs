@@ -136,6 +136,7 @@ impl<T: Copy + Into<f64> + Sync> Task<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]

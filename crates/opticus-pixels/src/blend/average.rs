@@ -49,7 +49,7 @@ fn levels(a: &[u8], b: &[u8], [w, v]: [f64; 2], truncate: bool, out: &mut [u8]) 
     /// Of a sum with 2^52 the lowest bits are the other number's nearest integer, ties to even: rounding and conversion
     /// in one addition.
     const INTEGERS: f64 = (1u64 << 52) as f64;
-    let value = |a: u8, b: u8| (w * f64::from(a) + v * f64::from(b)).max(0.0).min(255.0);
+    let value = |a: u8, b: u8| (w * f64::from(a) + v * f64::from(b)).clamp(0.0, 255.0);
     let pairs = out.iter_mut().zip(a.iter().zip(b));
     if truncate {
         pairs.for_each(|(out, (a, b))| *out = (value(*a, *b).floor() + INTEGERS).to_bits() as u8);

@@ -273,7 +273,7 @@ mod tests {
         for _ in 0..200 {
             let mut grid = Grid::new(w, h);
             let (mut joins, mut pulls) = (Vec::new(), vec![0.0f32; w * h]);
-            for at in 0..w * h {
+            for (at, pull) in pulls.iter_mut().enumerate() {
                 for below in [false, true] {
                     if if below { at / w + 1 < h } else { at % w + 1 < w } {
                         let cost = random();
@@ -281,8 +281,8 @@ mod tests {
                         joins.push((at, if below { at + w } else { at + 1 }, cost));
                     }
                 }
-                pulls[at] = if random() > 4.0 { random() - random() } else { 0.0 };
-                grid.pull(at, pulls[at]);
+                *pull = if random() > 4.0 { random() - random() } else { 0.0 };
+                grid.pull(at, *pull);
             }
             let cost = |first: &dyn Fn(usize) -> bool| -> f32 {
                 let parted = joins.iter().filter(|(a, b, _)| first(*a) != first(*b)).map(|(_, _, c)| c);

@@ -140,10 +140,8 @@ fn eliminated(mut a: [[f64; 9]; 8]) -> Option<[f64; 8]> {
             return None;
         }
         for j in i + 1..8 {
-            let factor = a[j][i] / a[i][i];
-            for k in i..9 {
-                a[j][k] -= factor * a[i][k];
-            }
+            let (row, factor) = (a[i], a[j][i] / a[i][i]);
+            a[j].iter_mut().zip(row).skip(i).for_each(|(value, above)| *value -= factor * above);
         }
     }
     let mut x = [0.0; 8];
