@@ -6,7 +6,6 @@ use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor, TensorData};
 use opticus_pixels::codec;
-use opticus_pixels::draw::contact_sheet;
 
 use super::augment::{Adaptive, Changes};
 use super::cells::Reference;
@@ -16,6 +15,7 @@ use super::dataset::Visits;
 use super::loss::gradient_penalty;
 use super::net::{Artist, Critic, Pictures, latents};
 use super::predict::{Generator, Request, normal};
+use super::sheet::{self, Background, Layout};
 use super::watch::{self, Advice, Look, Watch};
 use crate::bundle::{self, Bundle, Card, FORMAT_VERSION, Metric, Provenance};
 use crate::data::sampler::{DataRng, Purpose, rng_for};
@@ -50,6 +50,17 @@ pub struct Shown {
     pub requests: Vec<Request>,
     /// Pictures a row.
     pub columns: usize,
+    /// One above each column.
+    pub tops: Vec<String>,
+    /// One under each picture.
+    pub titles: Vec<String>,
+}
+
+impl Shown {
+    /// The sheet of an epoch, from 1.
+    pub fn file(&self, epoch: u64) -> PathBuf {
+        self.folder.join(format!("epoch-{epoch:04}.png"))
+    }
 }
 
 /// A pair of networks that is being trained.
@@ -328,11 +339,19 @@ impl Learner for GanLearner {
     fn evaluate(&mut self) -> Result<Evaluation> {
         let generator = self.generator()?;
         let pictures = generator.sample(&self.show.requests, None)?;
-        let sheet = contact_sheet(&pictures, self.show.columns, 1, 255)
-            .ok_or_else(|| Error::Input("nothing to show".into()))?;
+        let sheet = sheet::lay_out(
+            &pictures,
+            &Layout {
+                columns: self.show.columns,
+                titles: &self.show.titles,
+                rows: &[],
+                tops: &self.show.tops,
+                background: Background::default(),
+            },
+        );
         let png = codec::encode_png(&sheet).map_err(|e| Error::Input(e.to_string()))?;
         self.shown += 1;
-        let file = self.show.folder.join(format!("epoch-{:04}.png", self.shown));
+        let file = self.show.file(self.shown);
         files::write_atomically(&file, |out| out.write_all(&png))?;
         let distance = self.reference.distance(&generator)?;
         Ok(Evaluation { score: -distance, figures: vec![("cell_distance", distance)] })

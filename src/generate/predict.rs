@@ -18,6 +18,9 @@ use crate::nets::gan::GanConfig;
 use crate::nets::init::Scope;
 use crate::nets::state;
 
+/// The model that comes with the program; its card says what it learnt from.
+const BUILTIN: &[u8] = include_bytes!("builtin.safetensors");
+
 /// Pictures drawn at once: the memory bound.
 const BATCH: usize = 64;
 /// The least truncation: below it, drawing normal numbers inside takes absurdly long.
@@ -52,6 +55,16 @@ impl Generator {
             Error::ModelFile(message) => Error::ModelFile(format!("{}: {message}", path.display())),
             other => other,
         })
+    }
+
+    /// The generator that comes with the program: digits, asked by `--label 0` to `--label 9`.
+    ///
+    /// # Errors
+    /// None for a program that was built whole.
+    pub fn builtin(device: &Device) -> Result<Self> {
+        let bundle = bundle::read(&mut &*BUILTIN, BUILTIN.len() as u64)
+            .map_err(|e| Error::ModelFile(format!("the built-in generator: {e}")))?;
+        Self::from_bundle(bundle, device)
     }
 
     /// A generator from a model file's contents.

@@ -44,9 +44,12 @@ impl Ask {
         }
     }
 
-    /// As a part of a file's name: letters and digits, dashes for what lies between.
+    /// As a part of a file's name: letters and digits, dashes for what lies between; nothing where nothing is asked.
     pub fn slug(&self) -> String {
         const LONGEST: usize = 48;
+        if *self == Self::Any {
+            return String::new();
+        }
         let mut slug = String::new();
         for c in self.to_string().chars() {
             // A number's point and sign stay: else 1.5 and -1.5 would both be 1-5.

@@ -123,7 +123,7 @@ fn pictures_section(run: &RunReport<'_>) -> Result<Section> {
 fn stages_section(run: &RunReport<'_>) -> Result<Option<Section>> {
     let listed = std::fs::read_dir(run.samples).map_err(|e| Error::io("list", run.samples, e))?;
     let mut files: Vec<_> = listed.filter_map(|entry| Some(entry.ok()?.path())).collect();
-    files.retain(|file| file.extension().is_some_and(|ending| ending == "png"));
+    files.retain(|file| file.file_name().is_some_and(|name| name.to_string_lossy().starts_with("epoch-")));
     files.sort();
     let Some(last) = files.len().checked_sub(1) else { return Ok(None) };
     let mut stages: Vec<usize> = (0..STAGES).map(|i| i * last / (STAGES - 1)).collect();

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use burn::tensor::Device;
+use opticus_pixels::codec::{self, ColorMode, Limits};
 use sha2::{Digest, Sha256};
 
 use super::cells::Reference;
@@ -18,14 +19,19 @@ use crate::bundle::{self, Provenance};
 use crate::data::sampler::epoch_order;
 use crate::data::{Dataset, Labelled};
 use crate::error::{Error, Result};
+use crate::files;
 use crate::nets::init::Scope;
 use crate::nets::state;
 use crate::train::{Existing, Fitted, Progress, Run, RunFolder, Schedule, fit, run};
 
 /// Real pictures compared with after each epoch, at most.
 const COMPARED: usize = 1024;
-/// Pictures on the sheets of an epoch.
+/// Pictures on the sheets of an epoch, and in each row.
 const SHOWN: usize = 80;
+const COLUMNS: usize = 10;
+/// Frames of the timelapse, at most, and how long each is shown.
+const FRAMES: u64 = 60;
+const FRAME_MS: u16 = 200;
 
 /// What to train, to where.
 #[derive(Debug)]
@@ -125,7 +131,7 @@ pub fn train_on(parts: Parts, order: &Order<'_>, progress: &mut dyn Progress) ->
     };
     let reference = reference(&train, side, config.seed)?;
     let requests = show.requests.clone();
-    let samples = show.folder.clone();
+    let sheets = show.clone();
     let mut learner = GanLearner::new(artist, critic, config, recipe, reference.clone(), show)?;
     let steps = batches.0.batches() as u64;
     let schedule = Schedule::new(&config.schedule, config.optimizer.lr, steps, u64::from(config.fit.epochs))?;
@@ -141,6 +147,7 @@ pub fn train_on(parts: Parts, order: &Order<'_>, progress: &mut dyn Progress) ->
     let fitted = fit(&mut learner, &batches, &run, progress)?;
     let generator = Generator::load(folder.best(), device)?;
     let distance = reference.distance(&generator)?;
+    timelapse(&sheets, fitted.epochs)?;
     let log = folder.log();
     let log = std::fs::read_to_string(&log).map_err(|e| Error::io("read", &log, e))?;
     let page = run_report(&RunReport {
@@ -148,7 +155,7 @@ pub fn train_on(parts: Parts, order: &Order<'_>, progress: &mut dyn Progress) ->
         parameters: parameters.map(|n| n as u64),
         distance,
         log: &read_log(&log)?,
-        samples: &samples,
+        samples: &sheets.folder,
         requests: &requests,
         generator: &generator,
         data: &facts,
@@ -161,6 +168,24 @@ pub fn train_on(parts: Parts, order: &Order<'_>, progress: &mut dyn Progress) ->
     })?;
     folder.write("report.html", &page)?;
     Ok(Trained { fitted, distance })
+}
+
+/// `samples/timelapse.png`: the sheets of all epochs, or of some evenly over them, one after another.
+fn timelapse(sheets: &Shown, epochs: u64) -> Result<()> {
+    let count = epochs.min(FRAMES);
+    let frame = |i: u64| {
+        let file = sheets.file(1 + i * (epochs - 1) / (count - 1).max(1));
+        let decoded = codec::decode_file(&file, &Limits::default());
+        decoded
+            .map(|decoded| decoded.into_image8(ColorMode::Rgb))
+            .map_err(|e| Error::Input(format!("{}: {e}", file.display())))
+    };
+    if count == 0 {
+        return Ok(());
+    }
+    let frames = (0..count).map(frame).collect::<Result<Vec<_>>>()?;
+    let png = codec::encode_apng(&frames, FRAME_MS, &[]).map_err(|e| Error::Input(e.to_string()))?;
+    files::write_atomically(&sheets.folder.join("timelapse.png"), |out| out.write_all(&png))
 }
 
 /// Of pictures and what they are asked by: a resumed run must see the same.
@@ -183,16 +208,23 @@ fn reference(train: &Examples, side: u32, seed: u64) -> Result<Reference> {
 
 /// What is drawn after each epoch: every label in turn, or what some pictures are asked by.
 fn shown(folder: &RunFolder, condition: &Condition, train: &Examples, seed: u64) -> Result<Shown> {
+    let (mut tops, mut titles) = (Vec::new(), Vec::new());
     let (wishes, columns): (Vec<Wish>, usize) = match condition {
         Condition::Label { names } => {
-            let columns = names.len().clamp(1, 10);
+            let columns = names.len().clamp(1, COLUMNS);
+            tops.extend_from_slice(&names[..columns]);
             ((0..SHOWN).map(|i| Wish::Label(i % columns)).collect(), columns)
         }
         _ => {
             let order = epoch_order(train.wishes.len(), seed, u64::MAX);
-            (order.into_iter().cycle().take(SHOWN).map(|i| train.wishes[i].clone()).collect(), 10)
+            let wishes: Vec<Wish> =
+                order.into_iter().cycle().take(SHOWN).map(|i| train.wishes[i].clone()).collect();
+            if *condition != Condition::None {
+                titles = wishes.iter().map(|wish| condition.describe(wish)).collect();
+            }
+            (wishes, COLUMNS)
         }
     };
     let requests = (0..).zip(wishes).map(|(seed, wish)| Request { seed, wish }).collect();
-    Ok(Shown { folder: folder.samples()?, requests, columns })
+    Ok(Shown { folder: folder.samples()?, requests, columns, tops, titles })
 }

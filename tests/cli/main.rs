@@ -4,6 +4,7 @@
 mod detect;
 mod fuse;
 mod generate;
+mod generate_train;
 mod panorama;
 
 use std::path::{Path, PathBuf};

@@ -13,7 +13,7 @@ use crate::generate::{Ask, Condition, Generator, Recipe, Wish};
 /// Which model draws.
 #[derive(Args, Clone, Debug)]
 pub struct ModelArgs {
-    /// A model of `opticus generate train`.
+    /// A model of `opticus generate train`; by default the one that comes with the program, which draws digits.
     #[arg(long, value_name = "FILE")]
     pub model: Option<PathBuf>,
 }
@@ -23,7 +23,7 @@ impl ModelArgs {
     pub fn open(&self, device: &Device) -> Result<Generator> {
         match &self.model {
             Some(path) => Generator::load(path, device),
-            None => Err(Error::Config("no model is given; say --model FILE".into())),
+            None => Generator::builtin(device),
         }
     }
 }

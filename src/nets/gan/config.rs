@@ -12,6 +12,8 @@ use crate::nets::init::Scope;
 /// Bounds that keep a hostile card from asking for absurd memory.
 const MAX_LATENT: usize = 4096;
 const MAX_WIDTH: usize = 1024;
+/// Weights of one layer.
+const MAX_LAYER: usize = 1 << 27;
 const SIDES: std::ops::RangeInclusive<usize> = 16..=128;
 /// Sides of the smallest feature maps.
 const SEEDS: std::ops::RangeInclusive<usize> = 4..=9;
@@ -139,10 +141,17 @@ impl GanConfig {
             ("discriminator_width", self.discriminator_width, 1, MAX_WIDTH),
             ("condition", self.condition, 0, MAX_LATENT),
         ];
-        match checks.into_iter().find(|(_, value, least, most)| !(least..=most).contains(&value)) {
-            Some((name, value, least, most)) => refuse(format!("{name} {value}; give {least} to {most}")),
-            None => Ok(()),
+        if let Some((name, value, least, most)) =
+            checks.into_iter().find(|(_, value, least, most)| !(least..=most).contains(&value))
+        {
+            return refuse(format!("{name} {value}; give {least} to {most}"));
         }
+        let deepest = self.generator_width.max(self.discriminator_width) << self.seed().1.min(3);
+        let first = (self.latent + self.condition).saturating_mul(deepest * self.seed().0.pow(2));
+        if first.max(deepest * deepest * 16) > MAX_LAYER {
+            return refuse("a layer would have more than 134 million weights; lower the widths".into());
+        }
+        Ok(())
     }
 
     /// The generator at this place.

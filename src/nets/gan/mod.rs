@@ -237,7 +237,7 @@ mod tests {
             let gradient = latent.grad(&loss(latent.clone()).backward()).unwrap();
             let gradient: Vec<f32> = gradient.into_data().iter().collect();
             let values: Vec<f32> = latent.into_data().iter().collect();
-            let mut norm = 0.0f64;
+            let (mut apart, mut norm) = (0.0f64, 0.0f64);
             for (i, slope) in gradient.iter().enumerate() {
                 let at = |h: f32| {
                     let mut moved = values.clone();
@@ -246,15 +246,14 @@ mod tests {
                         loss(Tensor::from_data(TensorData::new(moved, [4, 6]), &device)).into_scalar::<f32>(),
                     )
                 };
-                let h = 2e-3;
+                let h = 5e-4;
                 let expected = (at(h) - at(-h)) / (2.0 * f64::from(h));
-                norm = norm.max(expected.abs());
-                assert!(
-                    (expected - f64::from(*slope)).abs() < 0.05 * norm + 2e-3,
-                    "{kind:?} {i}: {slope} for {expected}"
-                );
+                apart += (expected - f64::from(*slope)).powi(2);
+                norm += expected.powi(2);
             }
-            assert!(norm > 1e-4, "{kind:?}: no gradient at all");
+            assert!(norm > 1e-6, "{kind:?}: no gradient at all");
+            // Where a relu turns within the step, differences are off; they are few.
+            assert!(apart < 0.01 * norm, "{kind:?}: {apart} of {norm}");
         }
     }
 

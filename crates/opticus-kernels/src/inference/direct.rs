@@ -293,7 +293,8 @@ impl Kernel for DenseTask<'_> {
         let inner = packed.weights.len() / padded.max(1);
         for panel in part(padded.div_ceil(width), self.part, self.step.parts()) {
             let first = panel * width;
-            let to = out.offset + first / BLOCK * out.plane() + first % BLOCK;
+            // The result may have a frame, for a window that is larger than its one pixel.
+            let to = out.at(0, first / BLOCK, 0, 0) + first % BLOCK;
             let tile = Tile {
                 input: arena.wrapping_add(input.offset),
                 apart: input.image(),

@@ -247,6 +247,16 @@ fn a_residual_network_with_branches_joins_and_weighed_channels() {
 }
 
 #[test]
+fn maps_of_one_pixel_are_read_by_larger_windows() {
+    let (mut net, x) = Net::new(20, 9);
+    let a = net.conv(x, Conv2d::new(20, 24, [1, 1]));
+    let wide = net.conv(a, Conv2d { padding: [0, 1], ..Conv2d::new(24, 16, [1, 3]) });
+    let tall = net.conv(a, Conv2d { padding: [1, 0], ..Conv2d::new(24, 32, [3, 1]) });
+    let joined = net.builder.concat(&[wide, tall]);
+    net.check(&[joined], [3, 20, 1, 1]);
+}
+
+#[test]
 fn threads_do_not_change_a_bit() {
     let build = || {
         let (mut net, x) = Net::new(3, 3);
