@@ -39,6 +39,9 @@ pub struct EvalArgs {
     /// Draw latent numbers beyond this again.
     #[arg(long, value_name = "X")]
     pub truncation: Option<f64>,
+    /// For text: the part of the descriptions that training set aside (its `data.held_out`).
+    #[arg(long, value_name = "F", default_value_t = 0.1)]
+    pub held_out: f64,
     /// For text: passes of the matcher over the pictures.
     #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub matcher_epochs: u32,
@@ -53,6 +56,7 @@ pub fn run(args: &EvalArgs, global: &Global) -> Result<()> {
         if let Some(seed) = bundle::load_card(&args.model)?.0.provenance.seed {
             draft.set("seed", super::super::run::integer(seed)?)?;
         }
+        draft.set("data.held_out", args.held_out)?;
         TrainConfig::from_draft(draft)?
     };
     let shape = [generator.config().image_size, generator.config().channels];
