@@ -154,9 +154,11 @@ fn what_cannot_be_learnt_is_refused_with_a_remedy() {
     fails(&with(&["--condition", "numbers"]), 2, &["--columns"]);
     fails(&with(&["--set", "loss.kind=\"hinges\""]), 2, &["hinge"]);
     assert!(!out.exists(), "nothing half-made stays");
-    // A broken file among the pictures.
+    // Files that are no pictures.
     let bad = folder.path().join("bad");
     std::fs::create_dir_all(bad.join("a")).unwrap();
-    std::fs::write(bad.join("a/one.png"), b"not a picture").unwrap();
-    fails(&words(&bad, &out), 1, &["one.png"]);
+    for name in ["a/broken-1.png", "a/broken-2.png"] {
+        std::fs::write(bad.join(name), b"not a picture").unwrap();
+    }
+    fails(&[&words(&bad, &out)[..], &["--batch-size", "2"]].concat(), 1, &["broken-"]);
 }
