@@ -8,40 +8,49 @@ use super::Luma;
 const STRENGTH: [f64; 3] = [0.9994, -15.0, 0.5];
 const DIRECTION: [f64; 3] = [0.9879, -22.0, 0.8];
 
-/// Strength and direction of edges, by Sobel's operators; nothing lies beyond the borders.
-fn edges(picture: &Luma) -> Vec<[f64; 2]> {
-    let [w, h] = [picture.size.width as isize, picture.size.height as isize];
-    let at = |x: isize, y: isize| match (0..w).contains(&x) && (0..h).contains(&y) {
-        true => f64::from(picture.data[(y * w + x) as usize]),
-        false => 0.0,
+/// Strength and direction of the edges of a row, by Sobel's operators; nothing lies beyond the borders.
+fn edges(picture: &Luma, y: usize) -> impl Iterator<Item = [f64; 2]> {
+    let [w, h] = [picture.size.width as usize, picture.size.height as usize];
+    // With a column of nothing on each side.
+    let row = |y: Option<usize>| {
+        let mut row = vec![0.0; w + 2];
+        if let Some(y) = y.filter(|y| *y < h) {
+            row[1..=w].iter_mut().zip(&picture.data[y * w..]).for_each(|(to, v)| *to = f64::from(*v));
+        }
+        row
     };
-    (0..h * w)
-        .into_par_iter()
-        .map(|i| {
-            let (x, y) = (i % w, i / w);
-            let column = |x: isize| at(x, y - 1) + 2.0 * at(x, y) + at(x, y + 1);
-            let row = |y: isize| at(x - 1, y) + 2.0 * at(x, y) + at(x + 1, y);
-            // As a convolution has them: turned.
-            let (across, down) = (column(x - 1) - column(x + 1), row(y + 1) - row(y - 1));
-            let angle = if across == 0.0 { std::f64::consts::FRAC_PI_2 } else { (down / across).atan() };
-            [across.hypot(down), angle]
-        })
-        .collect()
+    let [above, here, below] = [y.checked_sub(1), Some(y), Some(y + 1)].map(row);
+    (0..w).map(move |x| {
+        let column = |x: usize| above[x] + 2.0 * here[x] + below[x];
+        let line = |row: &[f64]| row[x] + 2.0 * row[x + 1] + row[x + 2];
+        // As a convolution has them: turned.
+        let (across, down) = (column(x) - column(x + 2), line(&below) - line(&above));
+        let angle = if across == 0.0 { std::f64::consts::FRAC_PI_2 } else { (down / across).atan() };
+        [(across * across + down * down).sqrt(), angle]
+    })
 }
 
 /// Between 0 and 1. Each source's edges count by their strength; of any number of sources.
 pub(crate) fn qabf(sources: &[Luma], fused: &Luma) -> f64 {
-    let own = edges(fused);
     let sigmoid = |[top, slope, middle]: [f64; 3], v: f64| top / (1.0 + (slope * (v - middle)).exp());
-    let (mut sum, mut weight) = (0.0, 0.0);
-    for source in sources {
-        for ([strength, angle], [own_strength, own_angle]) in edges(source).into_iter().zip(&own) {
-            let high = strength.max(*own_strength);
-            let kept = if high > 0.0 { strength.min(*own_strength) / high } else { 1.0 };
-            let turned = 1.0 - (angle - own_angle).abs() / std::f64::consts::FRAC_PI_2;
-            sum += sigmoid(STRENGTH, kept) * sigmoid(DIRECTION, turned) * strength;
-            weight += strength;
+    let of_row = |y: usize| {
+        let own: Vec<[f64; 2]> = edges(fused, y).collect();
+        let (mut sum, mut weight) = (0.0, 0.0);
+        for source in sources {
+            for ([strength, angle], [own_strength, own_angle]) in edges(source, y).zip(&own) {
+                if strength == 0.0 {
+                    continue;
+                }
+                let kept = strength.min(*own_strength) / strength.max(*own_strength);
+                let turned = 1.0 - (angle - own_angle).abs() / std::f64::consts::FRAC_PI_2;
+                sum += sigmoid(STRENGTH, kept) * sigmoid(DIRECTION, turned) * strength;
+                weight += strength;
+            }
         }
-    }
+        [sum, weight]
+    };
+    // Rows are summed in their order, whatever the number of threads.
+    let rows: Vec<[f64; 2]> = (0..fused.size.height as usize).into_par_iter().map(of_row).collect();
+    let (sum, weight) = rows.iter().fold((0.0, 0.0), |(s, w), row| (s + row[0], w + row[1]));
     if weight > 0.0 { sum / weight } else { 0.0 }
 }
