@@ -16,7 +16,7 @@ use super::text::{Vocabulary, words};
 use crate::data::described::{self, Described};
 use crate::data::sampler::{DataRng, Purpose, epoch_order, rng_for};
 use crate::data::{
-    self, Cached, Dataset, Format, Labelled, Loader, LoaderOptions, OpenOptions, Skipped, UNLABELLED,
+    self, Cached, Dataset, Format, Labelled, Loader, LoaderOptions, OpenOptions, Skipped, Splits,
     open_pictures,
 };
 use crate::error::{Error, Result};
@@ -72,13 +72,16 @@ pub fn open(path: &Path, config: &TrainConfig) -> Result<Parts> {
         Asked::Numbers => {
             numbers(described::numbers(path, &config.data.columns, &options)?, &config.data.columns)?
         }
-        Asked::Label => labels(path, &options)?,
-        Asked::None => loose(path, &options)?,
+        Asked::Label => labels(data::open(path, Format::Auto, &options)?)?,
         // What has classes is asked by them; anything else is a pile of pictures.
-        Asked::Auto => match data::open(path, Format::Auto, &options) {
-            Ok(splits) if splits.classes().len() > 1 => labels(path, &options)?,
-            Ok(_) => loose(path, &options)?,
-            Err(error) => loose(path, &options).map_err(|_| error)?,
+        Asked::Auto | Asked::None => match data::open(path, Format::Auto, &options) {
+            Ok(splits) if asked == Asked::Auto && splits.classes().len() > 1 => labels(splits)?,
+            Ok(splits) => loose(splits.train, splits.skipped),
+            Err(error) if folder => match open_pictures(path, &options) {
+                Ok((pictures, skipped)) => loose(pictures, skipped),
+                Err(own) => return Err(if asked == Asked::None { own } else { error }),
+            },
+            Err(error) => return Err(error),
         },
     };
     if parts.train.pictures.is_empty() {
@@ -185,8 +188,7 @@ pub fn open_for_measuring(
     })
 }
 
-fn labels(path: &Path, options: &OpenOptions) -> Result<Parts> {
-    let splits = data::open(path, Format::Auto, options)?;
+fn labels(splits: Splits) -> Result<Parts> {
     splits.train.check_trainable()?;
     Ok(Parts { skipped: splits.skipped, ..labelled(splits.train) })
 }
@@ -206,16 +208,9 @@ fn pictures_side(pictures: &Labelled) -> u32 {
     side.clamp(16, USUAL_SIDE)
 }
 
-fn loose(path: &Path, options: &OpenOptions) -> Result<Parts> {
-    let (pictures, skipped) = match path.is_dir() && data::open(path, Format::Auto, options).is_err() {
-        true => open_pictures(path, options)?,
-        false => {
-            let splits = data::open(path, Format::Auto, options)?;
-            (splits.train, splits.skipped)
-        }
-    };
+fn loose(pictures: Labelled, skipped: Vec<Skipped>) -> Parts {
     let wishes = vec![Wish::Any; pictures.len()].into();
-    Ok(parts(Examples { pictures, wishes, captions: Arc::new([]) }, Condition::None, skipped))
+    parts(Examples { pictures, wishes, captions: Arc::new([]) }, Condition::None, skipped)
 }
 
 fn numbers(all: Described<Vec<f64>>, columns: &[String]) -> Result<Parts> {
@@ -415,9 +410,4 @@ pub(super) fn dropped(wish: Wish, probability: f64, rng: &mut DataRng) -> Wish {
     let Wish::Tokens(tokens) = wish else { return wish };
     let kept: Vec<u32> = tokens.iter().copied().filter(|_| rng.random::<f64>() >= probability).collect();
     Wish::Tokens(if kept.is_empty() { tokens } else { kept })
-}
-
-/// Whether a data set is nothing but pictures.
-pub fn is_unlabelled(classes: &[String]) -> bool {
-    matches!(classes, [only] if only == UNLABELLED)
 }
