@@ -44,7 +44,15 @@ pub enum Condition {
         vocabulary: Vocabulary,
         /// The most words of a description.
         length: usize,
+        /// The part of the descriptions that training set aside, so that evaluation sets the same aside.
+        #[serde(default = "usual_part")]
+        held_out: f64,
     },
+}
+
+/// The part set aside by models whose files do not tell.
+fn usual_part() -> f64 {
+    0.1
 }
 
 /// What one picture is asked by, in the model's terms.
@@ -77,11 +85,16 @@ impl Condition {
                     && deviations.iter().all(|d| d.is_finite() && *d > 0.0);
                 if fits { Ok(()) } else { refuse("has columns without mean or deviation") }
             }
-            Self::Text { vocabulary, length } => {
-                let fits = (1..=MAX_NAMES).contains(&vocabulary.len())
+            Self::Text { vocabulary, length, held_out } => {
+                let fits = (0.0..1.0).contains(held_out)
+                    && (1..=MAX_NAMES).contains(&vocabulary.len())
                     && vocabulary.is_ordered()
                     && (1..=MAX_WORDS).contains(length);
-                if fits { Ok(()) } else { refuse("has no vocabulary in alphabetical order") }
+                if fits {
+                    Ok(())
+                } else {
+                    refuse("has no vocabulary in alphabetical order, or absurd numbers beside it")
+                }
             }
             Self::Label { .. } => Ok(()),
         }
@@ -93,7 +106,7 @@ impl Condition {
             Self::None => None,
             Self::Label { names } => Some(EncoderConfig::Label { classes: names.len() }),
             Self::Numbers { columns, .. } => Some(EncoderConfig::Numbers { count: columns.len() }),
-            Self::Text { vocabulary, length } => {
+            Self::Text { vocabulary, length, .. } => {
                 Some(EncoderConfig::Text { vocabulary: vocabulary.len() + 1, length: *length })
             }
         }
@@ -150,7 +163,7 @@ impl Condition {
     /// # Errors
     /// [`Error::Config`] if the model is asked by something else, or knows no word of the text.
     pub fn text(&self, text: &str) -> Result<(Wish, Vec<String>)> {
-        let Self::Text { vocabulary, length } = self else { return Err(self.mismatch("a text")) };
+        let Self::Text { vocabulary, length, .. } = self else { return Err(self.mismatch("a text")) };
         let (tokens, unknown) = vocabulary.tokens(text, *length);
         if tokens.is_empty() && !words(text).is_empty() {
             const SHOWN: usize = 30;
@@ -199,7 +212,7 @@ impl Condition {
                     device,
                 ))
             }
-            Self::Text { vocabulary, length } => {
+            Self::Text { vocabulary, length, .. } => {
                 let mut values = Vec::with_capacity(n * length);
                 for wish in wishes {
                     let Wish::Tokens(tokens) = wish else { return Err(foreign()) };

@@ -123,8 +123,8 @@ pub struct Measured {
     pub held_out: Examples,
 }
 
-/// Opens data to measure a generator of this condition by. For text, `config` must be that of its training, so that the
-/// same descriptions are set aside.
+/// Opens data to measure a generator of this condition by. For text, `config` must have the seed of its training, so that
+/// the same descriptions are set aside.
 ///
 /// # Errors
 /// As [`open`]; [`Error::Input`] for labels that are not the model's.
@@ -143,8 +143,10 @@ pub fn open_for_measuring(
         Condition::Numbers { .. } => Asked::Numbers,
         Condition::Text { .. } => Asked::Text,
     };
-    if let Condition::Numbers { columns, .. } = condition {
-        config.data.columns.clone_from(columns);
+    match condition {
+        Condition::Numbers { columns, .. } => config.data.columns.clone_from(columns),
+        Condition::Text { held_out, .. } => config.data.held_out = *held_out,
+        Condition::None | Condition::Label { .. } => {}
     }
     let Parts { train, held_out, condition: found, .. } = open(path, &config)?;
     if let (Condition::Label { names }, Condition::Label { names: known }) = (&found, condition)
@@ -159,7 +161,7 @@ pub fn open_for_measuring(
     }
     // Wishes in the model's terms, whatever this data would have made of them.
     let said = |examples: &Examples| -> Examples {
-        let Condition::Text { vocabulary, length } = condition else { return examples.clone() };
+        let Condition::Text { vocabulary, length, .. } = condition else { return examples.clone() };
         let wishes =
             examples.captions.iter().map(|said| Wish::Tokens(vocabulary.tokens(said, *length).0)).collect();
         Examples { wishes, ..examples.clone() }
@@ -261,10 +263,10 @@ fn text(all: Described<String>, config: &TrainConfig) -> Result<Parts> {
             config.data.least
         )));
     }
-    let condition = Condition::Text { vocabulary, length: config.data.words };
+    let condition = Condition::Text { vocabulary, length: config.data.words, held_out: config.data.held_out };
     let examples = |indices: &[usize]| {
         let part = all.subset(indices);
-        let Condition::Text { vocabulary, length } = &condition else { unreachable!("made above") };
+        let Condition::Text { vocabulary, length, .. } = &condition else { unreachable!("made above") };
         let wishes = part.said.iter().map(|said| Wish::Tokens(vocabulary.tokens(said, *length).0)).collect();
         Examples { pictures: part.pictures, wishes, captions: part.said.into() }
     };

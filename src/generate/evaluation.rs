@@ -19,12 +19,15 @@ use super::predict::{Generator, Request};
 use crate::data::Dataset;
 use crate::data::sampler::epoch_order;
 use crate::error::{Error, Result};
+use crate::nets::gan::Matcher;
 use crate::train::Progress;
 
 /// Parts of the pictures that the inception score is taken of (Salimans et al. 2016).
 const SPLITS: usize = 10;
 /// Pictures made of each description that is held out.
 const OF_EACH: usize = 4;
+/// Pictures of a kind shown as evidence.
+const SHOWN: usize = 24;
 
 /// What to measure.
 #[derive(Clone, Copy, Debug)]
@@ -117,6 +120,41 @@ pub struct Protocol {
     pub truncation: Option<f64>,
 }
 
+/// What figures cannot say: pictures to look at.
+#[derive(Debug)]
+pub struct Evidence {
+    /// The first pictures made, each with the nearest of those learnt from.
+    pub nearest: Vec<Nearest>,
+    /// How many of those learnt from were compared.
+    pub among: usize,
+    /// Pictures that the classifier takes for something else.
+    pub mistaken: Vec<Mistaken>,
+}
+
+/// A picture made, and the one learnt from that is nearest to it by the features: a copy shows here.
+#[derive(Debug)]
+pub struct Nearest {
+    /// What was asked for.
+    pub request: Request,
+    /// What was made.
+    pub made: Image8,
+    /// The nearest.
+    pub learnt: Image8,
+}
+
+/// A picture that is taken for another label than was asked for.
+#[derive(Debug)]
+pub struct Mistaken {
+    /// What was asked for.
+    pub request: Request,
+    /// What was made.
+    pub made: Image8,
+    /// What it is taken for.
+    pub seen: String,
+    /// How surely.
+    pub probability: f64,
+}
+
 /// Measures a generator. Where no extractor is given, descriptions make one.
 ///
 /// # Errors
@@ -128,7 +166,7 @@ pub fn evaluate(
     question: Question,
     device: &Device,
     progress: &mut dyn Progress,
-) -> Result<GenerateScores> {
+) -> Result<(GenerateScores, Evidence)> {
     let condition = generator.condition();
     let side = generator.size().width;
     let matcher = match condition {
@@ -154,9 +192,9 @@ pub fn evaluate(
     };
     let count = question.count;
     progress.message("looking at the real pictures");
-    let real = look(&extractor, &data.real, side, count, 0)?;
+    let (real, of_real) = look(&extractor, &data.real, side, count, 0)?;
     let other = match &data.other {
-        Some(other) => Some(look(&extractor, other, side, real.features.count(), 1)?.features),
+        Some(other) => Some(look(&extractor, other, side, real.features.count(), 1)?),
         None => None,
     };
     progress.message(&format!("making {count} pictures"));
@@ -169,35 +207,36 @@ pub fn evaluate(
     let Seen { features: fake, probabilities } = extractor.look(made)?;
     progress.message("comparing");
     let manifold = manifold_scores(&real.features, &fake, &ManifoldOptions::default())?;
-    let (recognised, recognised_of) = recognised(condition, &extractor, probabilities.as_ref(), &requests)?;
+    let seen = probabilities.as_ref().map(best);
+    let (recognised, recognised_of) = recognised(condition, &extractor, seen.as_deref(), &requests)?;
     let splits = SPLITS.min(fake.count());
     let (retrieval, retrieval_real) = match &matcher {
         Some(matcher) if !data.held_out.wishes.is_empty() => {
-            let (descriptions, own) = matching::distinct(&data.held_out.wishes);
-            let found = |images: &[Image8], own: &[usize]| -> Result<Found> {
-                let of = matching::judge(matcher, condition, images, &descriptions, own, device)?;
-                Ok(Found {
-                    top1: of.top1,
-                    chance: of.chance,
-                    mean_reciprocal_rank: of.mean_reciprocal_rank,
-                    descriptions: of.candidates,
-                    pictures: images.len(),
-                })
-            };
-            let asked: Vec<usize> = (0..descriptions.len() * OF_EACH).map(|i| i / OF_EACH).collect();
-            let requests: Vec<Request> = (question.seed..)
-                .zip(&asked)
-                .map(|(seed, own)| Request { seed, wish: descriptions[*own].clone() })
-                .collect();
-            let made = generator.sample(&requests, question.truncation)?;
-            let real = matching::load(&data.held_out, side)?;
-            (Some(found(&made, &asked)?), Some(found(&real, &own)?))
+            let [made, real] = retrieved(generator, matcher, &data.held_out, question, device)?;
+            (Some(made), Some(real))
         }
         _ => (None, None),
     };
-    Ok(GenerateScores {
+    let (learnt, of_learnt, pictures) = match &other {
+        Some((other, order)) => (&other.features, order, &data.learnt),
+        None => (&real.features, &of_real, &data.real),
+    };
+    let evidence = Evidence {
+        nearest: nearest(generator, &requests, question, &fake, (learnt, of_learnt, pictures))?,
+        among: learnt.count(),
+        mistaken: match (recognised, &probabilities, extractor.classes()) {
+            (Some(_), Some(probabilities), Some(classes)) => {
+                mistaken(generator, &requests, question, probabilities, classes)?
+            }
+            _ => Vec::new(),
+        },
+    };
+    let scores = GenerateScores {
         fid: frechet_distance(&real.features, &fake)?,
-        fid_real: other.map(|other| frechet_distance(&real.features, &other)).transpose()?,
+        fid_real: other
+            .as_ref()
+            .map(|(other, _)| frechet_distance(&real.features, &other.features))
+            .transpose()?,
         kid: kernel_distance(&real.features, &fake, &KernelOptions::default())?.mean,
         precision: manifold.precision,
         recall: manifold.recall,
@@ -221,13 +260,114 @@ pub fn evaluate(
             seed: question.seed,
             truncation: question.truncation,
         },
-    })
+    };
+    Ok((scores, evidence))
 }
 
-/// Features of at most so many pictures, chosen by chance.
-fn look(extractor: &Extractor, examples: &Examples, side: u32, most: usize, seed: u64) -> Result<Seen> {
-    let order = epoch_order(examples.pictures.len(), seed, 0);
-    extractor.look(order.into_iter().take(most).map(|i| Ok(prepare(&examples.pictures.load(i)?, side))))
+/// How well pictures made of descriptions that were held out find them again, and how well the real ones do.
+fn retrieved(
+    generator: &Generator,
+    matcher: &Matcher,
+    held_out: &Examples,
+    question: Question,
+    device: &Device,
+) -> Result<[Found; 2]> {
+    let condition = generator.condition();
+    let (descriptions, own) = matching::distinct(&held_out.wishes);
+    let found = |images: &[Image8], own: &[usize]| -> Result<Found> {
+        let of = matching::judge(matcher, condition, images, &descriptions, own, device)?;
+        Ok(Found {
+            top1: of.top1,
+            chance: of.chance,
+            mean_reciprocal_rank: of.mean_reciprocal_rank,
+            descriptions: of.candidates,
+            pictures: images.len(),
+        })
+    };
+    let asked: Vec<usize> = (0..descriptions.len() * OF_EACH).map(|i| i / OF_EACH).collect();
+    let requests: Vec<Request> = (question.seed..)
+        .zip(&asked)
+        .map(|(seed, own)| Request { seed, wish: descriptions[*own].clone() })
+        .collect();
+    let made = generator.sample(&requests, question.truncation)?;
+    let real = matching::load(held_out, generator.size().width)?;
+    Ok([found(&made, &asked)?, found(&real, &own)?])
+}
+
+/// The first pictures made, beside the nearest of these: their features, which pictures they are of, and the pictures.
+fn nearest(
+    generator: &Generator,
+    requests: &[Request],
+    question: Question,
+    fake: &Features,
+    (learnt, order, examples): (&Features, &[usize], &Examples),
+) -> Result<Vec<Nearest>> {
+    let requests = &requests[..SHOWN.min(requests.len())];
+    let made = generator.sample(requests, question.truncation)?;
+    let side = generator.size().width;
+    let apart = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum::<f32>();
+    let closest = |row: &[f32]| {
+        let distances = learnt.rows().map(|other| apart(row, other)).zip(order);
+        distances.min_by(|a, b| a.0.total_cmp(&b.0)).map_or(0, |(_, index)| *index)
+    };
+    requests
+        .iter()
+        .zip(made)
+        .zip(fake.rows())
+        .map(|((request, made), row)| {
+            let learnt = prepare(&examples.pictures.load(closest(row))?, side);
+            Ok(Nearest { request: request.clone(), made, learnt })
+        })
+        .collect()
+}
+
+/// Some of the pictures that are taken for another label than was asked for, the surest first.
+fn mistaken(
+    generator: &Generator,
+    requests: &[Request],
+    question: Question,
+    probabilities: &Features,
+    classes: &[String],
+) -> Result<Vec<Mistaken>> {
+    let mut wrong: Vec<(usize, usize, f32)> = best(probabilities)
+        .into_iter()
+        .zip(probabilities.rows())
+        .enumerate()
+        .filter(|(i, (seen, _))| requests[*i].wish != Wish::Label(*seen))
+        .map(|(i, (seen, row))| (i, seen, row[seen]))
+        .collect();
+    wrong.sort_by(|a, b| b.2.total_cmp(&a.2));
+    wrong.truncate(SHOWN);
+    let asked: Vec<Request> = wrong.iter().map(|(i, ..)| requests[*i].clone()).collect();
+    let made = if asked.is_empty() { Vec::new() } else { generator.sample(&asked, question.truncation)? };
+    let of = |((request, made), (_, seen, probability)): ((Request, Image8), (usize, usize, f32))| Mistaken {
+        request,
+        made,
+        seen: classes[seen].clone(),
+        probability: f64::from(probability),
+    };
+    Ok(asked.into_iter().zip(made).zip(wrong).map(of).collect())
+}
+
+/// The most probable class of each picture.
+fn best(probabilities: &Features) -> Vec<usize> {
+    let best =
+        |row: &[f32]| (0..row.len()).max_by(|&a, &b| row[a].total_cmp(&row[b]).then(b.cmp(&a))).unwrap_or(0);
+    probabilities.rows().map(best).collect()
+}
+
+/// Features of at most so many pictures, chosen by chance, and which they are.
+fn look(
+    extractor: &Extractor,
+    examples: &Examples,
+    side: u32,
+    most: usize,
+    seed: u64,
+) -> Result<(Seen, Vec<usize>)> {
+    let mut order = epoch_order(examples.pictures.len(), seed, 0);
+    order.truncate(most);
+    let seen = extractor.look(order.iter().map(|&i| Ok(prepare(&examples.pictures.load(i)?, side))))?;
+    Ok((seen, order))
 }
 
 /// What to make: labels in turn, else what real pictures are asked by.
@@ -246,11 +386,10 @@ fn requests(condition: &Condition, real: &Examples, question: Question) -> Vec<R
 fn recognised(
     condition: &Condition,
     extractor: &Extractor,
-    probabilities: Option<&Features>,
+    seen: Option<&[usize]>,
     requests: &[Request],
 ) -> Result<(Option<f64>, Vec<Recognised>)> {
-    let (Condition::Label { names }, Some(classes), Some(probabilities)) =
-        (condition, extractor.classes(), probabilities)
+    let (Condition::Label { names }, Some(classes), Some(seen)) = (condition, extractor.classes(), seen)
     else {
         return Ok((None, Vec::new()));
     };
@@ -261,10 +400,7 @@ fn recognised(
         .iter()
         .filter_map(|r| if let Wish::Label(label) = r.wish { Some(label) } else { None })
         .collect();
-    let best =
-        |row: &[f32]| (0..row.len()).max_by(|&a, &b| row[a].total_cmp(&row[b]).then(b.cmp(&a))).unwrap_or(0);
-    let seen: Vec<usize> = probabilities.rows().map(best).collect();
-    let found = recognition(names.len(), &wanted, &seen)?;
+    let found = recognition(names.len(), &wanted, seen)?;
     let of = names.iter().zip(&found.per_class).map(|(label, class)| Recognised {
         label: label.clone(),
         part: class.accuracy,

@@ -1,15 +1,17 @@
-//! The report of a run: how the pair learnt, and what it drew from beginning to end.
+//! Two reports: of a run, how the pair learnt and what it drew from beginning to end; and of an evaluation.
 
 use std::path::Path;
 
 use opticus_pixels::codec::{self, ColorMode, Limits};
 use serde::Deserialize;
 
+use super::condition::Condition;
+use super::evaluation::{Evidence, GenerateScores};
 use super::predict::{Generator, Request};
 use crate::error::{Error, Result};
 use crate::report::{
-    Card, Facts, Gallery, LinePlot, Markup, Page, Picture, Section, Series, Tile, columns, count, duration,
-    fixed,
+    Bar, BarChart, Card, Facts, Gallery, Guess, LinePlot, Markup, Page, Picture, Section, Series, Tile,
+    columns, count, duration, fixed, percent,
 };
 
 /// Sheets of the course of training that are shown.
@@ -160,4 +162,135 @@ fn learning_section(log: &[LogRow]) -> Option<Section> {
         );
     }
     Some(Section::new("How it learnt").push(columns(plots)))
+}
+
+/// The page of an evaluation, self-contained, ready to be written.
+///
+/// # Errors
+/// [`Error::Input`] for a picture that cannot be encoded.
+pub fn evaluation_report(
+    title: &str,
+    condition: &Condition,
+    scores: &GenerateScores,
+    evidence: &Evidence,
+) -> Result<String> {
+    let protocol = &scores.protocol;
+    let mut page = Page::new(title).eyebrow("Opticus · generation").lede(&format!(
+        "{} pictures made, asked by {condition}, against {} real ones ({}).",
+        count(protocol.fake as u64),
+        count(protocol.real as u64),
+        protocol.part
+    ));
+    let floor = scores.fid_real.map(|fid| format!("real against real: {}", fixed(fid, 4)));
+    page = page.tile(Tile::new("FID", &fixed(scores.fid, 4)).note(floor.as_deref().unwrap_or("0 is alike")));
+    if let Some(part) = scores.recognised {
+        page = page.tile(Tile::new("Recognised", &percent(part, 2)).note("taken for what was asked for"));
+    }
+    if let Some(found) = &scores.retrieval {
+        let times = format!("{} times chance", fixed(found.top1 / found.chance, 1));
+        page = page.tile(Tile::new("Find their words", &percent(found.top1, 1)).note(&times));
+    }
+    page = page
+        .tile(
+            Tile::new("Precision", &fixed(scores.precision, 3))
+                .note("made pictures that lie among real ones"),
+        )
+        .tile(
+            Tile::new("Coverage", &fixed(scores.coverage, 3)).note("real pictures with a made one near by"),
+        );
+    let sections =
+        [Some(nearest_section(condition, evidence)?), recognised_section(condition, scores, evidence)?];
+    page = sections.into_iter().flatten().fold(page, Page::section);
+    Ok(page
+        .section(figures_section(scores))
+        .colophon(&format!("Made by Opticus {}.", env!("CARGO_PKG_VERSION")))
+        .render())
+}
+
+/// Made pictures beside what they come closest to, where copies would show.
+fn nearest_section(condition: &Condition, evidence: &Evidence) -> Result<Section> {
+    let cards = evidence.nearest.iter().map(|pair| {
+        let said = condition.describe(&pair.request.wish);
+        let card =
+            Card::new(Picture::new(&pair.made, &said)?).beside(Picture::new(&pair.learnt, "the nearest")?);
+        Ok(card.title(&said).caption(&format!("seed {}", pair.request.seed)))
+    });
+    let lede = format!(
+        "Not chosen: the first seeds, as they come; to the right of each the nearest, by the features, of {} real \
+         pictures learnt from. A generator that copies would show here.",
+        count(evidence.among as u64)
+    );
+    let gallery = cards.collect::<Result<Vec<Card>>>()?.into_iter().collect::<Gallery>();
+    Ok(Section::new("What it draws, and what that is nearest to").lede(&lede).push(gallery))
+}
+
+fn recognised_section(
+    condition: &Condition,
+    scores: &GenerateScores,
+    evidence: &Evidence,
+) -> Result<Option<Section>> {
+    if scores.recognised_of.is_empty() {
+        return Ok(None);
+    }
+    let bar = |of: &super::evaluation::Recognised| Bar {
+        label: of.label.clone(),
+        value: of.part,
+        written: percent(of.part, 1),
+    };
+    let chart = BarChart::new("Taken for what was asked for").up_to(1.0);
+    let mut section =
+        Section::new("Recognised").push(scores.recognised_of.iter().map(bar).fold(chart, BarChart::bar));
+    if !evidence.mistaken.is_empty() {
+        let cards = evidence.mistaken.iter().map(|wrong| {
+            let said = condition.describe(&wrong.request.wish);
+            let card = Card::new(Picture::new(&wrong.made, &said)?);
+            let guess = Guess { label: wrong.seen.clone(), probability: wrong.probability, truth: false };
+            Ok(card.title(&said).caption(&format!("seed {}", wrong.request.seed)).guess(guess))
+        });
+        let gallery = cards.collect::<Result<Vec<Card>>>()?.into_iter().collect::<Gallery>();
+        section = section.heading("Taken for something else, the surest first").push(gallery);
+    }
+    Ok(Some(section))
+}
+
+fn figures_section(scores: &GenerateScores) -> Section {
+    let protocol = &scores.protocol;
+    let mut facts = Facts::new().fact("FID", &fixed(scores.fid, 4));
+    let optional = [
+        ("FID, real against real", scores.fid_real.map(|v| fixed(v, 4))),
+        ("KID", Some(fixed(scores.kid, 6))),
+        ("Precision", Some(fixed(scores.precision, 4))),
+        ("Recall", Some(fixed(scores.recall, 4))),
+        ("Density", Some(fixed(scores.density, 4))),
+        ("Coverage", Some(fixed(scores.coverage, 4))),
+        ("Inception score", scores.inception_score.map(|v| fixed(v, 3))),
+        ("Taken for what was asked for", scores.recognised.map(|v| fixed(v, 4))),
+    ];
+    for (name, value) in optional.iter().filter_map(|(name, value)| Some((name, value.as_ref()?))) {
+        facts = facts.fact(name, value);
+    }
+    for (whose, found) in [("made", &scores.retrieval), ("real", &scores.retrieval_real)] {
+        if let Some(found) = found {
+            let name = format!("Held-out descriptions found by {whose} pictures");
+            facts = facts.fact(
+                &name,
+                &format!(
+                    "{} of {} among {}, {} times chance; mean reciprocal rank {}",
+                    fixed(found.top1, 4),
+                    found.pictures,
+                    found.descriptions,
+                    fixed(found.top1 / found.chance, 1),
+                    fixed(found.mean_reciprocal_rank, 4)
+                ),
+            );
+        }
+    }
+    let truncated = protocol.truncation.map_or_else(|| "none".to_owned(), |at| format!("at {at}"));
+    let how = Facts::new()
+        .fact("Real pictures", &format!("{} ({})", protocol.real, protocol.part))
+        .fact("Made pictures", &format!("{}, from seed {} on", protocol.fake, protocol.seed))
+        .fact("Features", &format!("{} of {}", protocol.features, protocol.extractor))
+        .fact("Resized", &protocol.resize)
+        .fact("Truncation", &truncated);
+    Section::new("Figures").push(facts).heading("Protocol").push(how)
 }

@@ -158,7 +158,8 @@ fn what_a_model_cannot_draw_is_said() {
     draw(&numbers, &["--numbers", "3,900"], &["angle = 900"]);
     draw(&numbers, &[], &["--numbers"]);
     let vocabulary = Vocabulary::of(["red dragon", "blue sword"], 1, 9);
-    let words = made.model("words.safetensors", Condition::Text { vocabulary, length: 4 }, 4, 5);
+    let words =
+        made.model("words.safetensors", Condition::Text { vocabulary, length: 4, held_out: 0.1 }, 4, 5);
     draw(&words, &[], &["--text", "dragon"]);
     draw(&words, &["--text", "lamp"], &["lamp", "sword"]);
     assert!(!out.exists());

@@ -70,7 +70,10 @@ fn a_run_learns_and_leaves_everything_it_should() {
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     let (model, extractor) = (out.join("best.safetensors"), judge.join("best.safetensors"));
     let eval = ["generate", "eval", "--model", text(&model), "--data", text(&data), "--count", "60"];
-    let scores = json(&[&eval[..], &["--extractor", text(&extractor)]].concat());
+    let page = folder.path().join("eval.html");
+    let scores = json(&[&eval[..], &["--extractor", text(&extractor), "--report", text(&page)]].concat());
+    let page = std::fs::read_to_string(page).unwrap();
+    assert!(page.contains("nearest to") && page.matches("<img").count() >= 48);
     assert_eq!(scores["protocol"]["fake"], 60);
     for part in ["precision", "recall", "coverage", "recognised"] {
         assert!((0.0..=1.0).contains(&scores[part].as_f64().unwrap()), "{part}: {scores}");

@@ -10,9 +10,11 @@ use crate::bundle;
 use crate::classify::config::TrainConfig as ClassifierConfig;
 use crate::classify::training as classifier;
 use crate::error::{Error, Result};
+use crate::files;
 use crate::generate::config::TrainConfig;
 use crate::generate::dataset::open_for_measuring;
 use crate::generate::evaluation::{GenerateScores, Question, evaluate};
+use crate::generate::report::evaluation_report;
 use crate::generate::{Condition, Generator};
 use crate::settings::Draft;
 use crate::train::{Existing, Progress};
@@ -39,12 +41,12 @@ pub struct EvalArgs {
     /// Draw latent numbers beyond this again.
     #[arg(long, value_name = "X")]
     pub truncation: Option<f64>,
-    /// For text: the part of the descriptions that training set aside (its `data.held_out`).
-    #[arg(long, value_name = "F", default_value_t = 0.1)]
-    pub held_out: f64,
     /// For text: passes of the matcher over the pictures.
     #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub matcher_epochs: u32,
+    /// Also write an HTML report here.
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
 }
 
 /// Runs `generate eval`.
@@ -56,7 +58,6 @@ pub fn run(args: &EvalArgs, global: &Global) -> Result<()> {
         if let Some(seed) = bundle::load_card(&args.model)?.0.provenance.seed {
             draft.set("seed", super::super::run::integer(seed)?)?;
         }
-        draft.set("data.held_out", args.held_out)?;
         TrainConfig::from_draft(draft)?
     };
     let shape = [generator.config().image_size, generator.config().channels];
@@ -73,7 +74,13 @@ pub fn run(args: &EvalArgs, global: &Global) -> Result<()> {
         truncation: args.truncation,
         matcher_epochs: u64::from(args.matcher_epochs),
     };
-    let scores = evaluate(&generator, &data, extractor.as_deref(), question, &device, watcher.as_mut())?;
+    let (scores, evidence) =
+        evaluate(&generator, &data, extractor.as_deref(), question, &device, watcher.as_mut())?;
+    if let Some(path) = &args.report {
+        let title = format!("{} on {}", args.model.display(), args.data.display());
+        let page = evaluation_report(&title, generator.condition(), &scores, &evidence)?;
+        files::write_atomically(path, |out| out.write_all(page.as_bytes()))?;
+    }
     if global.json { output::json(&scores) } else { tell(&scores) }
 }
 

@@ -6,7 +6,7 @@ use opticus_pixels::codec::{self, ColorMode, Limits};
 
 use super::super::{Global, device, interrupt, progress};
 use super::{Chapter, SEED, picture};
-use crate::data::synth::{Shapes, shapes};
+use crate::data::synth::{Shapes, silhouettes};
 use crate::error::{Error, Result};
 use crate::generate::config::TrainConfig;
 use crate::generate::dataset::labelled;
@@ -26,7 +26,7 @@ const RECIPE: &str = include_str!("../../../configs/tour-generate.toml");
 pub fn chapter(out: &Path, global: &Global) -> Result<Chapter> {
     let mut progress = progress::watcher(global);
     progress.message(&format!("drawing {PICTURES} pictures to learn to draw from"));
-    let pictures = shapes(&Shapes { count: PICTURES, side: SIDE, seed: SEED })?;
+    let pictures = silhouettes(&Shapes { count: PICTURES, side: SIDE, seed: SEED })?;
     let config = TrainConfig::from_draft(Draft::from_text(RECIPE, "the tour's recipe for drawing")?)?;
     let run = out.join("drawing");
     let order = Order {
@@ -50,8 +50,8 @@ pub fn chapter(out: &Path, global: &Global) -> Result<Chapter> {
     }
     let section = Section::new("Learning to draw")
         .lede(
-            "A generator draws shapes from random numbers, a discriminator tells them from the drawn ones above, and both \
-             learn. Each column is one shape that was asked for by name; the random numbers are the same in all three.",
+            "A generator draws from random numbers, a discriminator tells its pictures from 2000 plain shapes on paper, and \
+             both learn. Each column is one shape that was asked for by name; the random numbers are the same in all three.",
         )
         .push(cards.into_iter().collect::<Gallery>());
     let time = Tile::new("Training to draw", &duration(trained.fitted.seconds)).note("on this processor");

@@ -9,6 +9,7 @@ mod color;
 mod form;
 mod paint;
 mod scene;
+mod silhouette;
 mod write;
 
 use std::sync::Arc;
@@ -72,6 +73,12 @@ impl Shapes {
         scene::render(cast, &mut rng_for(self.seed, Purpose::Synth, 0, number as u64)).0
     }
 
+    /// Renders picture `number` as a plain shape of class [`Shapes::label`] on plain paper.
+    pub fn silhouette(&self, number: usize) -> Image8 {
+        let rng = &mut rng_for(self.seed, Purpose::Synth, 2, number as u64);
+        silhouette::render(Self::label(number), self.side, rng)
+    }
+
     /// Renders picture `number` with one to six objects, and says where they are, in drawing order. At least
     /// three fifths of each can be seen.
     pub fn several(&self, number: usize) -> (Image8, Vec<Object>) {
@@ -85,6 +92,18 @@ impl Shapes {
 /// # Errors
 /// [`Error::Config`] if the options are out of range or the pictures would take more than 4 GiB.
 pub fn shapes(options: &Shapes) -> Result<Labelled> {
+    in_memory(options, "shapes", Shapes::single)
+}
+
+/// As [`shapes`], each a plain shape on plain paper ([`Shapes::silhouette`]).
+///
+/// # Errors
+/// As [`shapes`].
+pub fn silhouettes(options: &Shapes) -> Result<Labelled> {
+    in_memory(options, "silhouettes", Shapes::silhouette)
+}
+
+fn in_memory(options: &Shapes, name: &str, draw: fn(&Shapes, usize) -> Image8) -> Result<Labelled> {
     options.validate()?;
     let size = Size::new(options.side, options.side);
     let stride = size.area() as usize * 3;
@@ -97,8 +116,8 @@ pub fn shapes(options: &Shapes) -> Result<Labelled> {
     let mut data = vec![0u8; stride * options.count];
     data.par_chunks_mut(stride)
         .enumerate()
-        .for_each(|(i, slot)| slot.copy_from_slice(&options.single(i).data));
-    let origin = format!("shapes-{}", options.seed);
+        .for_each(|(i, slot)| slot.copy_from_slice(&draw(options, i).data));
+    let origin = format!("{name}-{}", options.seed);
     let records = Arc::new(Records { origin, size, channels: 3, data });
     let items = (0..options.count)
         .map(|i| Item {
@@ -128,6 +147,23 @@ mod tests {
         };
         assert_eq!(with(1), with(4));
         assert_ne!(with(1), shapes(&small(4)).unwrap().fingerprint().unwrap());
+    }
+
+    #[test]
+    fn silhouettes_have_one_colour_on_white() {
+        for number in 0..20 {
+            let picture = small(5).silhouette(number);
+            let at = |x: usize, y: usize| &picture.data[(y * 48 + x) * 3..][..3];
+            assert!(
+                [(0, 0), (47, 0), (0, 47), (47, 47)].iter().all(|(x, y)| at(*x, *y).iter().all(|v| *v > 240))
+            );
+            let inked = picture.data.chunks(3).filter(|p| p.iter().any(|v| *v < 150)).count();
+            assert!((150..1700).contains(&inked), "{number}: {inked}");
+        }
+        assert_ne!(
+            silhouettes(&small(3)).unwrap().load(4).unwrap(),
+            shapes(&small(3)).unwrap().load(4).unwrap()
+        );
     }
 
     #[test]
