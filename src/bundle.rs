@@ -80,6 +80,32 @@ pub struct Provenance {
     pub product_version: String,
 }
 
+impl Provenance {
+    /// Of a model that this version of Opticus trains.
+    pub fn of_training(command: String, seed: u64, data_fingerprint: &str) -> Self {
+        Self {
+            command,
+            seed: Some(seed),
+            data_fingerprint: data_fingerprint.into(),
+            product_version: env!("CARGO_PKG_VERSION").into(),
+        }
+    }
+
+    /// As (what, value), for a page.
+    pub fn facts(&self) -> Vec<(String, String)> {
+        let seed = self.seed.map(|seed| ("Seed".to_owned(), seed.to_string()));
+        [
+            Some(("Command".to_owned(), format!("opticus {}", self.command))),
+            seed,
+            Some(("Data fingerprint".to_owned(), self.data_fingerprint.clone())),
+            Some(("Version".to_owned(), self.product_version.clone())),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+}
+
 /// A model file's contents.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Bundle {

@@ -7,7 +7,7 @@ use crate::data::{Format, OnBad};
 use crate::error::{Error, Result};
 use crate::nets::NetKind;
 use crate::settings::{self, Draft};
-use crate::train::{EmaConfig, FitConfig, OptimizerConfig, ScheduleConfig};
+use crate::train::{EmaConfig, FitConfig, OptimizerConfig, RunConfig, ScheduleConfig};
 
 /// Everything that decides a training run. Written, resolved, to the run folder's `config.toml`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -92,6 +92,24 @@ impl Default for NetSection {
 impl Default for DataSection {
     fn default() -> Self {
         Self { format: Format::Auto, val_split: None, on_bad: OnBad::Error, cache_mb: 1024 }
+    }
+}
+
+impl RunConfig for TrainConfig {
+    fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    fn optimizer(&self) -> &OptimizerConfig {
+        &self.optimizer
+    }
+
+    fn schedule(&self) -> &ScheduleConfig {
+        &self.schedule
+    }
+
+    fn fit(&self) -> &FitConfig {
+        &self.fit
     }
 }
 

@@ -1,9 +1,6 @@
 //! A whole training run: data, network, loop, final measurement, report.
 
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
-
-use burn::tensor::Device;
 
 use super::config::TrainConfig;
 use super::dataset::{self, Parts, Pictures};
@@ -11,29 +8,12 @@ use super::explain::Explainer;
 use super::learner::{Batches, ClassifyLearner, Recipe};
 use super::metrics::ClassifyScores;
 use super::predict::{self, Classifier};
-use super::report::{self, Answer, DataSummary, ExplainedPictures, LogRow, RunReport, read_log, run_report};
+use super::report::{self, Answer, DataSummary, ExplainedPictures, RunReport, read_log, run_report};
 use crate::bundle::{self, Metric, Provenance};
 use crate::data::{Dataset, Loader};
-use crate::error::{Error, Result};
-use crate::nets::{Net, state};
-use crate::train::{Existing, Fitted, Progress, Run, RunFolder, Schedule, fit, run};
-
-/// What to train, to where.
-#[derive(Debug)]
-pub struct Order<'a> {
-    /// Everything that decides the result.
-    pub config: &'a TrainConfig,
-    /// Another model to take fitting weights from.
-    pub init_from: Option<&'a Path>,
-    /// The run folder.
-    pub out: &'a Path,
-    /// What to do with a run that is already there.
-    pub existing: Existing,
-    /// Where to compute.
-    pub device: &'a Device,
-    /// Set by Ctrl-C.
-    pub interrupted: &'a AtomicBool,
-}
+use crate::error::Result;
+use crate::nets::state;
+use crate::train::{Fitted, Order, Progress};
 
 /// What a run came to.
 #[derive(Debug)]
@@ -46,11 +26,11 @@ pub struct Trained {
     pub test: Option<ClassifyScores>,
 }
 
-/// Trains a classifier. See [`fit()`] for what survives an interruption.
+/// Trains a classifier. See [`Order::fit`] for what survives an interruption.
 ///
 /// # Errors
 /// Whatever is wrong with data, configuration, disk or the course of training; see [`Error`].
-pub fn train(data: &Path, order: &Order<'_>, progress: &mut dyn Progress) -> Result<Trained> {
+pub fn train(data: &Path, order: &Order<'_, TrainConfig>, progress: &mut dyn Progress) -> Result<Trained> {
     train_on(dataset::open_for_training(data, order.config)?, &name_of(data), order, progress)
 }
 
@@ -58,23 +38,26 @@ pub fn train(data: &Path, order: &Order<'_>, progress: &mut dyn Progress) -> Res
 ///
 /// # Errors
 /// As [`train`].
-pub fn train_on(parts: Parts, name: &str, order: &Order<'_>, progress: &mut dyn Progress) -> Result<Trained> {
+pub fn train_on(
+    parts: Parts,
+    name: &str,
+    order: &Order<'_, TrainConfig>,
+    progress: &mut dyn Progress,
+) -> Result<Trained> {
     let Order { config, device, .. } = order;
     for skipped in &parts.skipped {
         progress.message(&format!("skipped {}: {}", skipped.name, skipped.reason));
     }
-    let command = config.command()?;
     let (net_config, preprocessing) = super::net::resolve(config, &parts.train)?;
     let fingerprint = parts.train.fingerprint()?;
-    let resolved = toml::to_string_pretty(config)
-        .map_err(|e| Error::Config(format!("the configuration cannot be written as TOML: {e}")))?;
-    let identity = run::identity(&resolved, &fingerprint, order.init_from);
+    let provenance = Provenance::of_training(config.command()?, config.seed, &fingerprint);
     let mut net = net_config.init(config.seed, &(*device).clone().autodiff())?;
     if let Some(path) = order.init_from {
-        net = transfer(net, path, progress)?;
+        let (taken, notes) = state::take_over(net, &bundle::load(path)?.tensors, path, "the same --net")?;
+        notes.iter().for_each(|note| progress.message(note));
+        net = taken;
     }
-    let folder = RunFolder::open(order.out, order.existing)?;
-    folder.write_config(&resolved)?;
+    let folder = order.open()?;
     progress.message(&format!(
         "{}: {} parameters, {}x{} input; {} pictures to learn from, {} to choose by, {} to test",
         net_config.name,
@@ -99,12 +82,7 @@ pub fn train_on(parts: Parts, name: &str, order: &Order<'_>, progress: &mut dyn 
         net: net_config,
         classes: parts.train.classes().to_vec(),
         preprocessing: preprocessing.clone(),
-        provenance: Provenance {
-            command: command.clone(),
-            seed: Some(config.seed),
-            data_fingerprint: fingerprint,
-            product_version: env!("CARGO_PKG_VERSION").into(),
-        },
+        provenance: provenance.clone(),
         val_name: "validation".into(),
     };
     let Parts { train, val, test, .. } = parts;
@@ -113,18 +91,7 @@ pub fn train_on(parts: Parts, name: &str, order: &Order<'_>, progress: &mut dyn 
     let batches = Batches(dataset::training_loader(train, config, &preprocessing)?);
     let val_loader = dataset::measuring_loader(val, &preprocessing, batch_size, cache)?;
     let mut learner = ClassifyLearner::new(net, config, recipe, val_loader, device)?;
-    let steps = batches.0.batches() as u64;
-    let schedule = Schedule::new(&config.schedule, config.optimizer.lr, steps, u64::from(config.fit.epochs))?;
-    let run = Run {
-        folder: &folder,
-        config: &config.fit,
-        schedule: &schedule,
-        seed: config.seed,
-        identity: &identity,
-        resume: order.existing == Existing::Resume,
-        interrupted: order.interrupted,
-    };
-    let fitted = fit(&mut learner, &batches, &run, progress)?;
+    let fitted = order.fit(&mut learner, &batches, &folder, &fingerprint, progress)?;
     let best = folder.best();
     let classifier = Classifier::load(&best, device)?;
     let (val, val_answers) = answers(&classifier, learner.val())?;
@@ -142,22 +109,17 @@ pub fn train_on(parts: Parts, name: &str, order: &Order<'_>, progress: &mut dyn 
     };
     let explainer = Explainer::new(classifier.net(), classifier.device());
     let page = run_report(&RunReport {
-        title: &name_of(order.out),
+        title: &order.name(),
         net: net_name,
         parameters: parameters as u64,
         measured_on: &format!("{} {part} pictures of {}", scores.images, summary.name),
-        log: &log_rows(folder.root())?,
+        log: &read_log(&folder.read_log()?)?,
         scores,
         answers,
         sight: &ExplainedPictures { pictures, explainer: &explainer, preprocessing: &preprocessing },
         data: &summary,
-        configuration: &resolved,
-        provenance: &[
-            ("Command".into(), format!("opticus {command}")),
-            ("Seed".into(), config.seed.to_string()),
-            ("Data fingerprint".into(), summary.fingerprint.clone()),
-            ("Version".into(), env!("CARGO_PKG_VERSION").into()),
-        ],
+        configuration: &order.configuration()?,
+        provenance: &provenance.facts(),
     });
     folder.write("report.html", &page)?;
     Ok(Trained { fitted, val, test: test_answers.map(|((scores, _), _)| scores) })
@@ -190,33 +152,7 @@ fn note_test(path: &Path, scores: &ClassifyScores) -> Result<()> {
     bundle::save(path, &bundle)
 }
 
-/// The log of a run folder as the report wants it.
-///
-/// # Errors
-/// [`Error::Io`] or [`Error::Input`] if it cannot be read.
-pub fn log_rows(folder: &Path) -> Result<Vec<LogRow>> {
-    let path = folder.join("log.csv");
-    read_log(&std::fs::read_to_string(&path).map_err(|e| Error::io("read", &path, e))?)
-}
-
 /// The last part of a path, for titles.
 fn name_of(path: &Path) -> String {
     path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
-}
-
-/// Takes what fits from another model and says what it left.
-fn transfer(net: Net, path: &Path, progress: &mut dyn Progress) -> Result<Net> {
-    let other = bundle::load(path)?;
-    let partial = state::load_partial(net, &other.tensors);
-    if partial.taken.is_empty() {
-        return Err(Error::ModelFile(format!(
-            "{} has no tensor that fits this network; --init-from needs the same --net",
-            path.display()
-        )));
-    }
-    progress.message(&format!("took {} tensors from {}", partial.taken.len(), path.display()));
-    for left in &partial.left {
-        progress.message(&format!("left out: {left}"));
-    }
-    Ok(partial.module)
 }

@@ -1,12 +1,14 @@
 //! Options of every `train`.
 
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 
+use burn::tensor::Device;
 use clap::Args;
 
 use crate::error::{Error, Result};
 use crate::settings::Draft;
-use crate::train::Existing;
+use crate::train::{Existing, Order};
 
 /// What every training run can be told.
 #[derive(Args, Debug)]
@@ -44,12 +46,24 @@ pub struct RunArgs {
 }
 
 impl RunArgs {
-    /// What to do with a run that is already there.
-    pub fn existing(&self) -> Existing {
-        match (self.resume, self.overwrite) {
-            (true, _) => Existing::Resume,
-            (_, true) => Existing::Overwrite,
-            _ => Existing::Refuse,
+    /// The run that was asked for.
+    pub fn order<'a, C>(
+        &'a self,
+        config: &'a C,
+        device: &'a Device,
+        interrupted: &'a AtomicBool,
+    ) -> Order<'a, C> {
+        Order {
+            config,
+            init_from: self.init_from.as_deref(),
+            out: &self.out,
+            existing: match (self.resume, self.overwrite) {
+                (true, _) => Existing::Resume,
+                (_, true) => Existing::Overwrite,
+                _ => Existing::Refuse,
+            },
+            device,
+            interrupted,
         }
     }
 

@@ -13,16 +13,16 @@ use crate::classify::dataset::{self, Parts};
 use crate::classify::explain::{Explainer, Method};
 use crate::classify::metrics::ClassifyScores;
 use crate::classify::report::{
-    ExplainedPictures, key_figures, learning_section, mistakes_section, pictures_section,
+    ExplainedPictures, key_figures, learning_section, mistakes_section, pictures_section, read_log,
 };
-use crate::classify::training::{self, Order};
+use crate::classify::training;
 use crate::data::synth::{Shapes, shapes};
 use crate::data::{Dataset, Format, Labelled};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::report::{Card, Gallery, Guess, Page, Picture, Section, Tile, Verdict, count, duration, percent};
 use crate::settings::Draft;
-use crate::train::Existing;
+use crate::train::{Existing, Order};
 
 /// Pictures made: to learn from, to choose by, to test.
 const PICTURES: [usize; 3] = [2400, 200, 400];
@@ -132,7 +132,7 @@ fn classification(out: &Path, global: &Global) -> Result<Chapter> {
         preprocessing: classifier.preprocessing(),
     };
     let mut sections = vec![gallery];
-    sections.extend(learning_section(&training::log_rows(&run)?));
+    sections.extend(learning_section(&read_log(&files::read_text(&run.join("log.csv"))?)?));
     sections.push(heat_section(&classifier, loader.dataset(), &scores)?);
     sections.push(mistakes_section(&scores, &answers, &show));
     sections.extend(pictures_section(&scores, &answers, &show));

@@ -6,7 +6,7 @@ use crate::data::detection::augment::SceneAugment;
 use crate::data::{Format, OnBad};
 use crate::error::{Error, Result};
 use crate::settings::{self, Draft};
-use crate::train::{EmaConfig, FitConfig, OptimizerConfig, ScheduleConfig};
+use crate::train::{EmaConfig, FitConfig, OptimizerConfig, RunConfig, ScheduleConfig};
 
 /// Everything that decides a training run. Written, resolved, to the run folder's `config.toml`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -124,6 +124,24 @@ const RECIPE: [(&str, &str); 7] = [
     ("fit.epochs", "40"),
     ("fit.batch_size", "4"),
 ];
+
+impl RunConfig for TrainConfig {
+    fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    fn optimizer(&self) -> &OptimizerConfig {
+        &self.optimizer
+    }
+
+    fn schedule(&self) -> &ScheduleConfig {
+        &self.schedule
+    }
+
+    fn fit(&self) -> &FitConfig {
+        &self.fit
+    }
+}
 
 impl TrainConfig {
     /// The configuration that a draft describes; what it leaves open is filled in.

@@ -1,10 +1,8 @@
 //! A whole training run: data, network, loop, final measurement, report.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
-
-use burn::tensor::Device;
 
 use super::config::TrainConfig;
 use super::dataset::{self, Parts, Pictures};
@@ -23,29 +21,10 @@ use crate::nets::detector::Body;
 use crate::nets::{NetConfig, state};
 use crate::report::count;
 use crate::tensors::TensorMap;
-use crate::train::{Existing, Fitted, Progress, Run, RunFolder, Schedule, fit, run};
+use crate::train::{Fitted, Order, Progress};
 
 /// How often a search for regions says how far it is.
 const TELL_EVERY: Duration = Duration::from_secs(5);
-
-/// What to train, to where.
-#[derive(Debug)]
-pub struct Order<'a> {
-    /// Everything that decides the result.
-    pub config: &'a TrainConfig,
-    /// Another model to take fitting weights from: a detector, or a classifier whose network is the backbone.
-    pub init_from: Option<&'a Path>,
-    /// A file of regions for a network that proposes none, in place of selective search's.
-    pub proposals: Option<&'a Path>,
-    /// The run folder.
-    pub out: &'a Path,
-    /// What to do with a run that is already there.
-    pub existing: Existing,
-    /// Where to compute.
-    pub device: &'a Device,
-    /// Set by Ctrl-C.
-    pub interrupted: &'a AtomicBool,
-}
 
 /// What a run came to.
 #[derive(Debug)]
@@ -58,19 +37,30 @@ pub struct Trained {
     pub test: Option<DetectScores>,
 }
 
-/// Trains a detector. See [`fit()`] for what survives an interruption.
+/// Trains a detector. `proposals` is a file of regions for a network that proposes none, in place of selective
+/// search's. See [`Order::fit`] for what survives an interruption.
 ///
 /// # Errors
 /// Whatever is wrong with data, configuration, disk or the course of training; see [`Error`].
-pub fn train(data: &Path, order: &Order<'_>, progress: &mut dyn Progress) -> Result<Trained> {
-    train_on(dataset::open_for_training(data, order.config)?, order, progress)
+pub fn train(
+    data: &Path,
+    order: &Order<'_, TrainConfig>,
+    proposals: Option<&Path>,
+    progress: &mut dyn Progress,
+) -> Result<Trained> {
+    train_on(dataset::open_for_training(data, order.config)?, order, proposals, progress)
 }
 
 /// Trains a detector on pictures that are already open.
 ///
 /// # Errors
 /// As [`train`].
-pub fn train_on(parts: Parts, order: &Order<'_>, progress: &mut dyn Progress) -> Result<Trained> {
+pub fn train_on(
+    parts: Parts,
+    order: &Order<'_, TrainConfig>,
+    proposals: Option<&Path>,
+    progress: &mut dyn Progress,
+) -> Result<Trained> {
     let Order { config, device, .. } = order;
     parts.notes.iter().for_each(|note| progress.message(note));
     let given = order.init_from.map(Given::read).transpose()?;
@@ -84,9 +74,8 @@ pub fn train_on(parts: Parts, order: &Order<'_>, progress: &mut dyn Progress) ->
     let transform = given.as_ref().and_then(|given| given.transform.as_ref());
     let (detector, transform) = net::resolve(config, classes.len(), transform)?;
     let fingerprint = parts.train.fingerprint()?;
-    let resolved = toml::to_string_pretty(config)
-        .map_err(|e| Error::Config(format!("the configuration cannot be written as TOML: {e}")))?;
-    let given_regions = order.proposals.map(Proposals::read).transpose()?;
+    let provenance = Provenance::of_training(config.command()?, config.seed, &fingerprint);
+    let given_regions = proposals.map(Proposals::read).transpose()?;
     if given_regions.is_some() {
         detector.check_takes_proposals()?;
     }
@@ -95,7 +84,6 @@ pub fn train_on(parts: Parts, order: &Order<'_>, progress: &mut dyn Progress) ->
         Some(given) => format!("{fingerprint} {}", given.fingerprint()),
         None => fingerprint.clone(),
     };
-    let identity = run::identity(&resolved, &content, order.init_from);
     let mut net = detector.init(config.seed, &(*device).clone().autodiff())?;
     if let Some(given) = &given {
         net = given.hand_over(net, &detector, progress)?.freeze_first(config.net.freeze);
@@ -103,8 +91,7 @@ pub fn train_on(parts: Parts, order: &Order<'_>, progress: &mut dyn Progress) ->
     if config.net.frozen_norms.unwrap_or(given.is_some()) {
         net = net.freeze_norms();
     }
-    let folder = RunFolder::open(order.out, order.existing)?;
-    folder.write_config(&resolved)?;
+    let folder = order.open()?;
     progress.message(&format!(
         "{}: {} parameters, shorter side {}; {} pictures with {} boxes to learn from, {} to choose by, {} to test",
         detector.name,
@@ -116,7 +103,6 @@ pub fn train_on(parts: Parts, order: &Order<'_>, progress: &mut dyn Progress) ->
         parts.test.as_ref().map_or(0, Dataset::len),
     ));
     let parameters = state::parameter_count(&net) as u64;
-    let command = config.command()?;
     let facts = [
         ("Format".to_owned(), parts.format.to_string()),
         ("Training pictures".into(), count(parts.train.len() as u64)),
@@ -128,12 +114,7 @@ pub fn train_on(parts: Parts, order: &Order<'_>, progress: &mut dyn Progress) ->
         net: detector,
         classes,
         transform,
-        provenance: Provenance {
-            command: command.clone(),
-            seed: Some(config.seed),
-            data_fingerprint: fingerprint,
-            product_version: env!("CARGO_PKG_VERSION").into(),
-        },
+        provenance: provenance.clone(),
         val_name: "validation".into(),
     };
     let Parts { train, val, test, .. } = parts;
@@ -142,18 +123,7 @@ pub fn train_on(parts: Parts, order: &Order<'_>, progress: &mut dyn Progress) ->
     let val = regions.of(val, config.data.cache_mb, "validation", progress)?;
     let batches = Batches(dataset::training_loader(train, config, &recipe)?);
     let mut learner = DetectLearner::new(net, config, recipe, val, device)?;
-    let steps = batches.0.batches() as u64;
-    let schedule = Schedule::new(&config.schedule, config.optimizer.lr, steps, u64::from(config.fit.epochs))?;
-    let run = Run {
-        folder: &folder,
-        config: &config.fit,
-        schedule: &schedule,
-        seed: config.seed,
-        identity: &identity,
-        resume: order.existing == Existing::Resume,
-        interrupted: order.interrupted,
-    };
-    let fitted = fit(&mut learner, &batches, &run, progress)?;
+    let fitted = order.fit(&mut learner, &batches, &folder, &content, progress)?;
     let best = folder.best();
     let detector = Detector::load(&best, device)?;
     let val = predict::compare(&detector, learner.val(), |_, _| {})?;
@@ -169,23 +139,17 @@ pub fn train_on(parts: Parts, order: &Order<'_>, progress: &mut dyn Progress) ->
         Some((compared, pictures)) => (compared, pictures, "test"),
         None => (&val, learner.val(), "validation"),
     };
-    let log = folder.log();
-    let log = std::fs::read_to_string(&log).map_err(|e| Error::io("read", &log, e))?;
     let page = run_report(&RunReport {
-        title: &order.out.file_name().unwrap_or(order.out.as_os_str()).to_string_lossy(),
+        title: &order.name(),
         net: &detector.config().name,
         parameters,
         measured_on: &format!("{} {part} pictures", compared.images),
-        log: &read_log(&log)?,
+        log: &read_log(&folder.read_log()?)?,
         compared,
         sight: pictures,
         data: &facts,
-        configuration: &resolved,
-        provenance: &[
-            ("Command".into(), format!("opticus {command}")),
-            ("Seed".into(), config.seed.to_string()),
-            ("Version".into(), env!("CARGO_PKG_VERSION").into()),
-        ],
+        configuration: &order.configuration()?,
+        provenance: &provenance.facts(),
     });
     folder.write("report.html", &page)?;
     let test = tested.map(|(compared, _)| compared.scores(Style::Coco));
@@ -196,7 +160,7 @@ pub fn train_on(parts: Parts, order: &Order<'_>, progress: &mut dyn Progress) ->
 struct Regions<'a> {
     needed: bool,
     given: Option<&'a Proposals>,
-    order: &'a Order<'a>,
+    order: &'a Order<'a, TrainConfig>,
 }
 
 impl Regions<'_> {
@@ -295,18 +259,10 @@ impl<'a> Given<'a> {
                 named.collect::<TensorMap>()
             }
         };
-        let partial = state::load_partial(net, &tensors);
-        if partial.taken.is_empty() {
-            return Err(Error::ModelFile(format!(
-                "{} has no tensor that fits this network; --init-from needs the same --net or its backbone",
-                self.path.display()
-            )));
-        }
-        progress.message(&format!("took {} tensors from {}", partial.taken.len(), self.path.display()));
+        let (net, notes) = state::take_over(net, &tensors, self.path, "the same --net or its backbone")?;
         // Of a classifier nothing but the backbone can fit.
-        if self.classifier.is_none() {
-            partial.left.iter().for_each(|left| progress.message(&format!("left out: {left}")));
-        }
-        Ok(partial.module)
+        let told = if self.classifier.is_some() { 1 } else { notes.len() };
+        notes.iter().take(told).for_each(|note| progress.message(note));
+        Ok(net)
     }
 }

@@ -6,7 +6,7 @@ use crate::data::OnBad;
 use crate::error::{Error, Result};
 use crate::nets::fusion::{FusionNetConfig, REACH};
 use crate::settings::{self, Draft};
-use crate::train::{EmaConfig, FitConfig, OptimizerConfig, ScheduleConfig};
+use crate::train::{EmaConfig, FitConfig, OptimizerConfig, RunConfig, ScheduleConfig};
 
 /// Everything that decides a training run. Written, resolved, to the run folder's `config.toml`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -74,6 +74,24 @@ const RECIPE: [(&str, &str); 5] = [
     ("fit.epochs", "20"),
     ("fit.batch_size", "16"),
 ];
+
+impl RunConfig for TrainConfig {
+    fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    fn optimizer(&self) -> &OptimizerConfig {
+        &self.optimizer
+    }
+
+    fn schedule(&self) -> &ScheduleConfig {
+        &self.schedule
+    }
+
+    fn fit(&self) -> &FitConfig {
+        &self.fit
+    }
+}
 
 impl TrainConfig {
     /// The configuration that a draft describes.

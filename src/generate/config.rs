@@ -7,7 +7,7 @@ use crate::data::OnBad;
 use crate::error::{Error, Result};
 use crate::nets::gan::{GanConfig, GanKind};
 use crate::settings::{self, Draft};
-use crate::train::{EmaConfig, FitConfig, OptimizerConfig, ScheduleConfig};
+use crate::train::{EmaConfig, FitConfig, OptimizerConfig, RunConfig, ScheduleConfig};
 
 /// Everything that decides a training run. Written, resolved, to the run folder's `config.toml`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -290,6 +290,24 @@ const RESNET_GAN: [(&str, &str); 9] = [
     ("schedule.kind", "constant"),
     ("ema.decay", "0.999"),
 ];
+
+impl RunConfig for TrainConfig {
+    fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    fn optimizer(&self) -> &OptimizerConfig {
+        &self.optimizer
+    }
+
+    fn schedule(&self) -> &ScheduleConfig {
+        &self.schedule
+    }
+
+    fn fit(&self) -> &FitConfig {
+        &self.fit
+    }
+}
 
 impl TrainConfig {
     /// The configuration that a draft describes; what it leaves open is filled in for its network.

@@ -1,9 +1,7 @@
 //! A whole training run: pictures, networks, loop, report.
 
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
 
-use burn::tensor::Device;
 use opticus_pixels::codec::{self, ColorMode, Limits};
 use sha2::{Digest, Sha256};
 
@@ -22,7 +20,7 @@ use crate::error::{Error, Result};
 use crate::files;
 use crate::nets::init::Scope;
 use crate::nets::state;
-use crate::train::{Existing, Fitted, Progress, Run, RunFolder, Schedule, fit, run};
+use crate::train::{Fitted, Order, Progress, RunFolder};
 
 /// Real pictures compared with after each epoch, at most.
 const COMPARED: usize = 1024;
@@ -33,23 +31,6 @@ const COLUMNS: usize = 10;
 const FRAMES: u64 = 60;
 const FRAME_MS: u16 = 200;
 
-/// What to train, to where.
-#[derive(Debug)]
-pub struct Order<'a> {
-    /// Everything that decides the result.
-    pub config: &'a TrainConfig,
-    /// Another generator to take fitting weights from.
-    pub init_from: Option<&'a Path>,
-    /// The run folder.
-    pub out: &'a Path,
-    /// What to do with a run that is already there.
-    pub existing: Existing,
-    /// Where to compute.
-    pub device: &'a Device,
-    /// Set by Ctrl-C.
-    pub interrupted: &'a AtomicBool,
-}
-
 /// What a run came to.
 #[derive(Debug)]
 pub struct Trained {
@@ -59,11 +40,11 @@ pub struct Trained {
     pub distance: f64,
 }
 
-/// Trains a pair of networks on pictures. See [`fit()`] for what survives an interruption.
+/// Trains a pair of networks on pictures. See [`Order::fit`] for what survives an interruption.
 ///
 /// # Errors
 /// Whatever is wrong with data, configuration, disk or the course of training; see [`Error`].
-pub fn train(data: &Path, order: &Order<'_>, progress: &mut dyn Progress) -> Result<Trained> {
+pub fn train(data: &Path, order: &Order<'_, TrainConfig>, progress: &mut dyn Progress) -> Result<Trained> {
     train_on(dataset::open(data, order.config)?, order, progress)
 }
 
@@ -71,7 +52,11 @@ pub fn train(data: &Path, order: &Order<'_>, progress: &mut dyn Progress) -> Res
 ///
 /// # Errors
 /// As [`train`].
-pub fn train_on(parts: Parts, order: &Order<'_>, progress: &mut dyn Progress) -> Result<Trained> {
+pub fn train_on(
+    parts: Parts,
+    order: &Order<'_, TrainConfig>,
+    progress: &mut dyn Progress,
+) -> Result<Trained> {
     let Order { config, device, .. } = order;
     let Parts { train, held_out, condition, skipped, side, channels } = parts;
     for skipped in &skipped {
@@ -81,26 +66,16 @@ pub fn train_on(parts: Parts, order: &Order<'_>, progress: &mut dyn Progress) ->
     let side = net.image_size as u32;
     let batches = Batches(dataset::training_loader(&train, side, config)?);
     let fingerprint = fingerprint(&train)?;
-    let resolved = toml::to_string_pretty(config)
-        .map_err(|e| Error::Config(format!("the configuration cannot be written as TOML: {e}")))?;
-    let identity = run::identity(&resolved, &fingerprint, order.init_from);
     let scope = Scope::seeded(config.seed, &(*device).clone().autodiff());
     let mut artist = Artist::new(&net, &condition, &scope.at("artist"))?;
     let critic = Critic::new(&net, &condition, &scope.at("critic"))?;
     if let Some(path) = order.init_from {
-        let partial = state::load_partial(artist, &bundle::load(path)?.tensors);
-        if partial.taken.is_empty() {
-            return Err(Error::ModelFile(format!(
-                "{} has no tensor that fits this network; --init-from needs a generator of the same kind",
-                path.display()
-            )));
-        }
-        progress.message(&format!("took {} tensors from {}", partial.taken.len(), path.display()));
-        partial.left.iter().for_each(|left| progress.message(&format!("left out: {left}")));
-        artist = partial.module;
+        let (taken, notes) =
+            state::take_over(artist, &bundle::load(path)?.tensors, path, "a generator of the same kind")?;
+        notes.iter().for_each(|note| progress.message(note));
+        artist = taken;
     }
-    let folder = RunFolder::open(order.out, order.existing)?;
-    folder.write_config(&resolved)?;
+    let folder = order.open()?;
     let parameters = [state::parameter_count(&artist), state::parameter_count(&critic)];
     progress.message(&format!(
         "{}: {} parameters draw, {} judge; {} pictures of {side}×{side}×{}, asked by {condition}",
@@ -110,7 +85,7 @@ pub fn train_on(parts: Parts, order: &Order<'_>, progress: &mut dyn Progress) ->
         train.pictures.len(),
         net.channels,
     ));
-    let command = config.command()?;
+    let provenance = Provenance::of_training(config.command()?, config.seed, &fingerprint);
     let facts = [
         ("Pictures learnt from".to_owned(), train.pictures.len().to_string()),
         ("Descriptions set aside".into(), held_out.pictures.len().to_string()),
@@ -122,49 +97,27 @@ pub fn train_on(parts: Parts, order: &Order<'_>, progress: &mut dyn Progress) ->
     let recipe = Recipe {
         net,
         pictures: Pictures { condition, values: Values::default() },
-        provenance: Provenance {
-            command: command.clone(),
-            seed: Some(config.seed),
-            data_fingerprint: fingerprint,
-            product_version: env!("CARGO_PKG_VERSION").into(),
-        },
+        provenance: provenance.clone(),
     };
     let reference = reference(&train, side, config.seed)?;
     let requests = show.requests.clone();
     let sheets = show.clone();
     let mut learner = GanLearner::new(artist, critic, config, recipe, reference.clone(), show)?;
-    let steps = batches.0.batches() as u64;
-    let schedule = Schedule::new(&config.schedule, config.optimizer.lr, steps, u64::from(config.fit.epochs))?;
-    let run = Run {
-        folder: &folder,
-        config: &config.fit,
-        schedule: &schedule,
-        seed: config.seed,
-        identity: &identity,
-        resume: order.existing == Existing::Resume,
-        interrupted: order.interrupted,
-    };
-    let fitted = fit(&mut learner, &batches, &run, progress)?;
+    let fitted = order.fit(&mut learner, &batches, &folder, &fingerprint, progress)?;
     let generator = Generator::load(folder.best(), device)?;
     let distance = reference.distance(&generator)?;
     timelapse(&sheets, fitted.epochs)?;
-    let log = folder.log();
-    let log = std::fs::read_to_string(&log).map_err(|e| Error::io("read", &log, e))?;
     let page = run_report(&RunReport {
-        title: &order.out.file_name().unwrap_or(order.out.as_os_str()).to_string_lossy(),
+        title: &order.name(),
         parameters: parameters.map(|n| n as u64),
         distance,
-        log: &read_log(&log)?,
+        log: &read_log(&folder.read_log()?)?,
         samples: &sheets.folder,
         requests: &requests,
         generator: &generator,
         data: &facts,
-        configuration: &resolved,
-        provenance: &[
-            ("Command".into(), format!("opticus {command}")),
-            ("Seed".into(), config.seed.to_string()),
-            ("Version".into(), env!("CARGO_PKG_VERSION").into()),
-        ],
+        configuration: &order.configuration()?,
+        provenance: &provenance.facts(),
     })?;
     folder.write("report.html", &page)?;
     Ok(Trained { fitted, distance })

@@ -54,6 +54,29 @@ pub fn load_partial<M: Module>(module: M, map: &TensorMap) -> PartialLoad<M> {
     PartialLoad { module: replace(module, map), taken, left }
 }
 
+/// The module with all tensors of a file, `from`, that fit, and what there is to say about it: what was taken, then, one
+/// note each, what was left.
+///
+/// # Errors
+/// [`Error::ModelFile`] if nothing fits; `needs` says what would.
+pub fn take_over<M: Module>(
+    module: M,
+    map: &TensorMap,
+    from: &std::path::Path,
+    needs: &str,
+) -> Result<(M, Vec<String>)> {
+    let partial = load_partial(module, map);
+    let from = from.display();
+    if partial.taken.is_empty() {
+        return Err(Error::ModelFile(format!(
+            "{from} has no tensor that fits this network; --init-from needs {needs}"
+        )));
+    }
+    let mut notes = vec![format!("took {} tensors from {from}", partial.taken.len())];
+    notes.extend(partial.left.iter().map(|left| format!("left out: {left}")));
+    Ok((partial.module, notes))
+}
+
 /// How a module and a map disagree about one name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Difference {

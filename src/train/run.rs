@@ -151,6 +151,14 @@ impl RunFolder {
         files::write_atomically(&self.file(name), |out| out.write_all(text.as_bytes()))
     }
 
+    /// The log's text.
+    ///
+    /// # Errors
+    /// [`Error::Io`] from the disk.
+    pub fn read_log(&self) -> Result<String> {
+        files::read_text(&self.log())
+    }
+
     /// Keeps the log's first `rows` rows: those that the checkpoint knows of.
     ///
     /// # Errors

@@ -9,7 +9,7 @@ use super::super::{Global, device, interrupt, output, progress};
 use super::DataArgs;
 use crate::classify::config::TrainConfig;
 use crate::classify::metrics::ClassifyScores;
-use crate::classify::training::{self, Order};
+use crate::classify::training;
 use crate::error::Result;
 use crate::train::Fitted;
 
@@ -48,14 +48,7 @@ pub fn run(args: TrainArgs, global: &Global) -> Result<()> {
     let config = configuration(&args)?;
     let device = device(&global.device)?;
     let interrupted = interrupt::flag();
-    let order = Order {
-        config: &config,
-        init_from: args.run.init_from.as_deref(),
-        out: &args.run.out,
-        existing: args.run.existing(),
-        device: &device,
-        interrupted: &interrupted,
-    };
+    let order = args.run.order(&config, &device, &interrupted);
     let trained = training::train(&args.data.data, &order, progress::watcher(global).as_mut())?;
     if global.json {
         return output::json(&TrainResult {

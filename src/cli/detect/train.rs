@@ -11,7 +11,7 @@ use super::super::{Global, device, interrupt, output, progress};
 use super::DataArgs;
 use crate::detect::config::TrainConfig;
 use crate::detect::metrics::DetectScores;
-use crate::detect::training::{self, Order};
+use crate::detect::training;
 use crate::error::Result;
 use crate::train::Fitted;
 
@@ -59,16 +59,13 @@ pub fn run(args: TrainArgs, global: &Global) -> Result<()> {
     ])?)?;
     let device = device(&global.device)?;
     let interrupted = interrupt::flag();
-    let order = Order {
-        config: &config,
-        init_from: args.run.init_from.as_deref(),
-        proposals: args.proposals.as_deref(),
-        out: &args.run.out,
-        existing: args.run.existing(),
-        device: &device,
-        interrupted: &interrupted,
-    };
-    let trained = training::train(&args.data.data, &order, progress::watcher(global).as_mut())?;
+    let order = args.run.order(&config, &device, &interrupted);
+    let trained = training::train(
+        &args.data.data,
+        &order,
+        args.proposals.as_deref(),
+        progress::watcher(global).as_mut(),
+    )?;
     let model = args.run.out.join("best.safetensors").display().to_string();
     let Fitted { epochs, seconds, .. } = trained.fitted;
     if global.json {

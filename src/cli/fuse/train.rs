@@ -11,7 +11,7 @@ use super::super::{Global, device, interrupt, output, progress};
 use crate::error::Result;
 use crate::fuse::config::TrainConfig;
 use crate::fuse::metrics::FuseScores;
-use crate::fuse::training::{self, Order};
+use crate::fuse::training;
 
 /// Options of `fuse train`.
 #[derive(Args, Debug)]
@@ -58,14 +58,7 @@ pub fn run(args: &TrainArgs, global: &Global) -> Result<()> {
     ])?)?;
     let device = device(&global.device)?;
     let interrupted = interrupt::flag();
-    let order = Order {
-        config: &config,
-        init_from: args.run.init_from.as_deref(),
-        out: &args.run.out,
-        existing: args.run.existing(),
-        device: &device,
-        interrupted: &interrupted,
-    };
+    let order = args.run.order(&config, &device, &interrupted);
     let trained = training::train(&args.data, &order, progress::watcher(global).as_mut())?;
     let model = args.run.out.join("best.safetensors").display().to_string();
     let (epochs, seconds) = (trained.fitted.epochs, trained.fitted.seconds);

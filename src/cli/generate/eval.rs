@@ -17,7 +17,7 @@ use crate::generate::evaluation::{GenerateScores, Question, evaluate};
 use crate::generate::report::evaluation_report;
 use crate::generate::{Condition, Generator};
 use crate::settings::Draft;
-use crate::train::{Existing, Progress};
+use crate::train::{Existing, Order, Progress};
 
 /// Options of `generate eval`.
 #[derive(Args, Debug)]
@@ -97,7 +97,7 @@ fn own_classifier(args: &EvalArgs, device: &Device, progress: &mut dyn Progress)
     for (key, value) in [("net.name", "small-cnn"), ("fit.epochs", "5"), ("fit.batch_size", "64")] {
         draft.set_text(&format!("{key}={value}"))?;
     }
-    let order = classifier::Order {
+    let order = Order {
         config: &ClassifierConfig::from_draft(draft)?,
         init_from: None,
         out: &out,

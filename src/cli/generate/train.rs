@@ -11,7 +11,7 @@ use super::super::{Global, device, interrupt, output, progress};
 use crate::data::OnBad;
 use crate::error::Result;
 use crate::generate::config::{Asked, TrainConfig};
-use crate::generate::training::{self, Order};
+use crate::generate::training;
 use crate::nets::gan::GanKind;
 
 /// Options of `generate train`.
@@ -68,14 +68,7 @@ pub fn run(args: &TrainArgs, global: &Global) -> Result<()> {
     ])?)?;
     let device = device(&global.device)?;
     let interrupted = interrupt::flag();
-    let order = Order {
-        config: &config,
-        init_from: args.run.init_from.as_deref(),
-        out: &args.run.out,
-        existing: args.run.existing(),
-        device: &device,
-        interrupted: &interrupted,
-    };
+    let order = args.run.order(&config, &device, &interrupted);
     let trained = training::train(&args.data, &order, progress::watcher(global).as_mut())?;
     let model = args.run.out.join("best.safetensors").display().to_string();
     let (epochs, seconds, cell_distance) = (trained.fitted.epochs, trained.fitted.seconds, trained.distance);

@@ -16,12 +16,13 @@ use crate::detect::dataset::{Parts, Pictures};
 use crate::detect::metrics::Style;
 use crate::detect::metrics::errors::judge;
 use crate::detect::report::{errors_section, key_figures, learning_section, pictures_section, read_log};
-use crate::detect::training::{self, Order};
+use crate::detect::training;
 use crate::detect::{Detector, predict};
 use crate::error::{Error, Result};
+use crate::files;
 use crate::report::{Markup, Section, Tile, columns, count, duration};
 use crate::settings::Draft;
-use crate::train::Existing;
+use crate::train::{Existing, Order};
 
 /// Scenes made: to learn from, to choose by, to test.
 const SCENES: [u32; 3] = [480, 60, 60];
@@ -52,7 +53,6 @@ pub fn chapter(out: &Path, classifier: &Path, global: &Global) -> Result<Chapter
     let order = Order {
         config: &config,
         init_from: Some(classifier),
-        proposals: None,
         out: &run,
         existing: Existing::Overwrite,
         device: &device,
@@ -65,16 +65,15 @@ pub fn chapter(out: &Path, classifier: &Path, global: &Global) -> Result<Chapter
     let shown = scenes_section(&unseen)?;
     let parts =
         Parts { train: splits.train, val, test: Some(test), notes: splits.notes, format: splits.format };
-    let trained = training::train_on(parts, &order, progress.as_mut())?;
+    let trained = training::train_on(parts, &order, None, progress.as_mut())?;
     let detector = Detector::load(run.join("best.safetensors"), &device)?;
     let compared = predict::compare(&detector, &unseen, |_, _| {})?;
     let scores = compared.scores(Style::Coco);
     let errors = judge(&compared.truth, &compared.found);
-    let log = run.join("log.csv");
-    let log = std::fs::read_to_string(&log).map_err(|e| Error::io("read", &log, e))?;
     let mut sections = vec![shown];
     sections.extend(
-        learning_section(&read_log(&log)?).map(|section| section.renamed("How it learnt to find them")),
+        learning_section(&read_log(&files::read_text(&run.join("log.csv"))?)?)
+            .map(|section| section.renamed("How it learnt to find them")),
     );
     sections.extend(
         pictures_section(&compared, &scores, &errors, &unseen)

@@ -10,10 +10,10 @@ use crate::data::synth::{Shapes, silhouettes};
 use crate::error::{Error, Result};
 use crate::generate::config::TrainConfig;
 use crate::generate::dataset::labelled;
-use crate::generate::training::{self, Order};
+use crate::generate::training;
 use crate::report::{Card, Gallery, Section, Tile, duration, fixed};
 use crate::settings::Draft;
-use crate::train::Existing;
+use crate::train::{Existing, Order};
 
 /// Pictures learnt from.
 const PICTURES: usize = 2000;

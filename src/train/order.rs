@@ -1,0 +1,103 @@
+//! A whole run of any job: from its configuration to its last epoch.
+
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+
+use burn::tensor::Device;
+use serde::Serialize;
+
+use super::fit::{FitConfig, Fitted, Run, fit};
+use super::learner::{BatchSource, Learner};
+use super::optimizer::OptimizerConfig;
+use super::progress::Progress;
+use super::run::{Existing, RunFolder, identity};
+use super::schedule::{Schedule, ScheduleConfig};
+use crate::error::{Error, Result};
+
+/// What the configuration of a run has, whatever its job.
+pub trait RunConfig: Serialize {
+    /// Seed of everything random.
+    fn seed(&self) -> u64;
+    /// The optimiser, whose rate is the schedule's peak.
+    fn optimizer(&self) -> &OptimizerConfig;
+    /// The learning rate over time.
+    fn schedule(&self) -> &ScheduleConfig;
+    /// The loop.
+    fn fit(&self) -> &FitConfig;
+}
+
+/// What to train, to where.
+#[derive(Debug)]
+pub struct Order<'a, C> {
+    /// Everything that decides the result.
+    pub config: &'a C,
+    /// Another model to take fitting weights from.
+    pub init_from: Option<&'a Path>,
+    /// The run folder.
+    pub out: &'a Path,
+    /// What to do with a run that is already there.
+    pub existing: Existing,
+    /// Where to compute.
+    pub device: &'a Device,
+    /// Set by Ctrl-C.
+    pub interrupted: &'a AtomicBool,
+}
+
+impl<C: RunConfig> Order<'_, C> {
+    /// The run's name, for titles: that of its folder.
+    pub fn name(&self) -> String {
+        self.out.file_name().unwrap_or(self.out.as_os_str()).to_string_lossy().into_owned()
+    }
+
+    /// The resolved configuration as TOML.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if a value cannot be written as TOML.
+    pub fn configuration(&self) -> Result<String> {
+        toml::to_string_pretty(self.config)
+            .map_err(|e| Error::Config(format!("the configuration cannot be written as TOML: {e}")))
+    }
+
+    /// Makes or opens the run folder, with the configuration in it.
+    ///
+    /// # Errors
+    /// As [`RunFolder::open`] and [`RunFolder::write_config`].
+    pub fn open(&self) -> Result<RunFolder> {
+        let configuration = self.configuration()?;
+        let folder = RunFolder::open(self.out, self.existing)?;
+        folder.write_config(&configuration)?;
+        Ok(folder)
+    }
+
+    /// Trains to the end, as [`fit()`]. A checkpoint is resumed only if it is of the same configuration and the same
+    /// `content`: a sum over all data that the run learns from.
+    ///
+    /// # Errors
+    /// As [`fit()`] and [`Schedule::new`].
+    pub fn fit<L, S>(
+        &self,
+        learner: &mut L,
+        source: &S,
+        folder: &RunFolder,
+        content: &str,
+        progress: &mut dyn Progress,
+    ) -> Result<Fitted>
+    where
+        L: Learner,
+        S: BatchSource<Batch = L::Batch>,
+    {
+        let config = self.config;
+        let (steps, epochs) = (source.batches() as u64, u64::from(config.fit().epochs));
+        let schedule = Schedule::new(config.schedule(), config.optimizer().lr, steps, epochs)?;
+        let run = Run {
+            folder,
+            config: config.fit(),
+            schedule: &schedule,
+            seed: config.seed(),
+            identity: &identity(&self.configuration()?, content, self.init_from),
+            resume: self.existing == Existing::Resume,
+            interrupted: self.interrupted,
+        };
+        fit(learner, source, &run, progress)
+    }
+}
