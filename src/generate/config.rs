@@ -156,6 +156,11 @@ pub struct LossSection {
     /// Weight of real pictures with another's condition, which the discriminator must refuse (Reed et al. 2016,
     /// section 4.2); for conditions of text and numbers.
     pub mismatch: f64,
+    /// Weight of how much pictures of the same wish must differ, 0: none; against a generator that listens to the wish
+    /// only (Yang et al. 2019, eq. 2).
+    pub diversity: f64,
+    /// Pictures that differ by more than this part of what their latent numbers differ by differ enough.
+    pub diversity_bound: f64,
     /// The discriminator's learning rate over the generator's (two time-scales, Heusel et al. 2017).
     pub discriminator_rate: f64,
     /// The generator learns at one of so many steps.
@@ -249,6 +254,8 @@ impl Default for LossSection {
             r1: 0.0,
             r1_every: 16,
             mismatch: 0.5,
+            diversity: 0.0,
+            diversity_bound: 0.15,
             discriminator_rate: 1.0,
             discriminator_steps: 1,
         }
@@ -355,6 +362,8 @@ impl TrainConfig {
             ("loss.r1", loss.r1, 0.0, 1e6),
             ("loss.r1_every", loss.r1_every as f64, 1.0, 1e6),
             ("loss.mismatch", loss.mismatch, 0.0, 10.0),
+            ("loss.diversity", loss.diversity, 0.0, 1e6),
+            ("loss.diversity_bound", loss.diversity_bound, 0.0, 2.0),
             ("loss.discriminator_rate", loss.discriminator_rate, 1e-3, 1e3),
             ("loss.discriminator_steps", loss.discriminator_steps as f64, 1.0, 100.0),
             ("augment.target", augment.target, 0.0, 1.0),

@@ -12,7 +12,7 @@ use super::cells::Reference;
 use super::condition::{Condition, Wish};
 use super::config::{Augmentation, TrainConfig};
 use super::dataset::Visits;
-use super::loss::gradient_penalty;
+use super::loss::{diversity, gradient_penalty};
 use super::net::{Artist, Critic, Pictures, latents};
 use super::predict::{Generator, Request, normal};
 use super::sheet::{self, Background, Layout};
@@ -142,6 +142,12 @@ impl GanLearner {
         Some(Changes::draw(n, self.recipe.net.image_size, probability, &self.config.augment, rng))
     }
 
+    /// Latent numbers of `n` pictures, [n, latent].
+    fn latents(&self, n: usize, rng: &mut DataRng) -> Tensor<2> {
+        let latent = self.recipe.net.latent;
+        latents((0..n * latent).map(|_| normal(rng)).collect(), latent, &self.device)
+    }
+
     /// The networks and what their optimisers remember: what is returned to.
     fn networks(&self) -> LearnerState {
         let mut all = LearnerState::default();
@@ -192,7 +198,7 @@ impl GanLearner {
 
     /// The discriminator's step.
     fn judge(&mut self, round: &Round, rng: &mut DataRng, context: &StepContext) -> Result<Judged> {
-        let Round { real, made, input, other, n } = round;
+        let Round { real, made, input, other, n, .. } = round;
         let loss = &self.config.loss;
         self.critic.discriminator.iterate();
         let seen = |x: Tensor<4>, changes: Option<Changes>| match changes {
@@ -239,7 +245,15 @@ impl GanLearner {
         };
         let asked = judge.encode(round.input.as_ref());
         let verdicts = judge.discriminator.forward(seen, asked);
-        let total = self.config.loss.kind.generator(verdicts);
+        let loss = &self.config.loss;
+        let mut total = loss.kind.generator(verdicts);
+        if loss.diversity > 0.0 {
+            let latent = self.latents(round.n, rng);
+            let again = self.artist.forward(latent.clone(), round.input.as_ref());
+            let differ =
+                diversity([round.made.clone(), again], [round.latent.clone(), latent], loss.diversity_bound);
+            total = total - differ * loss.diversity;
+        }
         drop(judge);
         let gradients = GradientsParams::from_grads(total.backward(), &self.artist);
         let loss = f64::from(total.into_scalar::<f32>());
@@ -257,6 +271,8 @@ impl GanLearner {
 /// What both networks see in a step.
 struct Round {
     real: Tensor<4>,
+    /// What the pictures made were made from.
+    latent: Tensor<2>,
     made: Tensor<4>,
     input: Option<ConditionInput>,
     /// What other pictures of the batch are asked by, where that means something.
@@ -289,7 +305,7 @@ impl Learner for GanLearner {
         let Batch { images, count: n, channels, size, targets: wishes, .. } = batch;
         let mut rng = rng_for(context.seed, Purpose::Latent, 0, 0);
         let shape = [n, channels, size.height as usize, size.width as usize];
-        let numbers = (0..n * self.recipe.net.latent).map(|_| normal(&mut rng)).collect();
+        let latent = self.latents(n, &mut rng);
         let device = self.device.clone().without_autodiff();
         let input = self.condition().input(&wishes, &device)?.map(|input| onto(input, &self.device));
         let textual = matches!(self.condition(), Condition::Text { .. } | Condition::Numbers { .. });
@@ -300,9 +316,8 @@ impl Learner for GanLearner {
             _ => None,
         };
         let real = Tensor::<4>::from_data(TensorData::new(images, shape), &self.device);
-        let latent = latents(numbers, self.recipe.net.latent, &self.device);
-        let made = self.artist.forward(latent, input.as_ref());
-        let round = Round { real, made, input, other, n };
+        let made = self.artist.forward(latent.clone(), input.as_ref());
+        let round = Round { real, latent, made, input, other, n };
         let judged = self.judge(&round, &mut rng, context)?;
         let mut notes = Vec::new();
         let loss = match context.step % self.config.loss.discriminator_steps {

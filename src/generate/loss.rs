@@ -71,6 +71,19 @@ pub fn gradient_penalty(forward: Tensor<1>, backward: Tensor<1>, step: f32) -> T
     ((forward - backward) / (2.0 * step)).square().mean() * 0.5
 }
 
+/// How much two lots of pictures [n, c, h, w] differ that were made of the same wishes from other latent numbers
+/// [n, latent]: the mean over pictures of min(|Δx| / |Δz|, bound), both mean absolute differences (Yang et al. 2019,
+/// "Diversity-Sensitive Conditional Generative Adversarial Networks", eq. 2). The bound lets go of pictures that differ
+/// enough.
+pub fn diversity(pictures: [Tensor<4>; 2], latents: [Tensor<2>; 2], bound: f64) -> Tensor<1> {
+    let [a, b] = pictures;
+    let [n, c, h, w] = a.dims();
+    let apart = (a - b).abs().reshape([n, c * h * w]).mean_dim(1);
+    let [y, z] = latents;
+    let moved = (y - z).abs().mean_dim(1) + 1e-6;
+    (apart / moved).clamp_max(bound).mean()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -101,6 +114,21 @@ mod tests {
         close(value(Adversarial::LeastSquares.generator(t())), mean(&|v| (v - 1.0).powi(2) / 2.0));
         let far = Tensor::<1>::from_floats([1e4, -1e4], &device);
         assert!(value(Adversarial::NonSaturating.real(far)).is_finite());
+    }
+
+    #[test]
+    fn diversity_counts_up_to_its_bound() {
+        let device = Device::flex();
+        let pictures = |v: [f32; 4]| Tensor::<1>::from_floats(v, &device).reshape([2, 1, 1, 2]);
+        let latents = |v: [f32; 4]| Tensor::<1>::from_floats(v, &device).reshape([2, 2]);
+        let of = |bound| {
+            let pictures = [pictures([0.0, 0.0, 1.0, 1.0]), pictures([0.1, -0.3, 0.0, -1.0])];
+            value(diversity(pictures, [latents([0.0; 4]), latents([2.0, 0.0, 0.5, -0.5])], bound))
+        };
+        // 0.2 over 1 and 1.5 over 0.5.
+        assert!((of(10.0) - (0.2 + 3.0) / 2.0).abs() < 1e-5);
+        assert!((of(1.0) - (0.2 + 1.0) / 2.0).abs() < 1e-5);
+        assert!((of(0.1) - 0.1).abs() < 1e-5);
     }
 
     #[test]
