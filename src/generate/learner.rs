@@ -1,18 +1,19 @@
 //! One step and one evaluation of a pair of networks in training.
 
+mod step;
+
 use std::path::{Path, PathBuf};
 
 use burn::module::Module;
-use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor, TensorData};
 use opticus_pixels::codec;
 
+use self::step::{Round, mean, onto, others};
 use super::augment::{Adaptive, Changes};
 use super::cells::Reference;
 use super::condition::{Condition, Wish};
 use super::config::{Augmentation, TrainConfig};
 use super::dataset::Visits;
-use super::loss::{diversity, gradient_penalty};
 use super::net::{Artist, Critic, Pictures, latents};
 use super::predict::{Generator, Request, normal};
 use super::sheet::{self, Background, Layout};
@@ -21,14 +22,11 @@ use crate::bundle::{self, Bundle, Card, FORMAT_VERSION, Metric, Provenance};
 use crate::data::sampler::{DataRng, Purpose, rng_for};
 use crate::data::{Batch, Loader};
 use crate::error::Result;
-use crate::nets::gan::{ConditionInput, GanConfig};
+use crate::nets::gan::GanConfig;
 use crate::nets::state;
 use crate::tensors::TensorMap;
 use crate::train::{BatchSource, Ema, Evaluation, Learner, LearnerState, Optimizer, StepContext, StepReport};
 use crate::{Error, files};
-
-/// How far from a real picture its slope is felt for, in units of the network's values.
-const FEELER: f32 = 0.05;
 
 /// What a generator is made of, besides its weights; goes into every model file of the run.
 #[derive(Clone, Debug)]
@@ -195,107 +193,6 @@ impl GanLearner {
         }
         Ok(())
     }
-
-    /// The discriminator's step.
-    fn judge(&mut self, round: &Round, rng: &mut DataRng, context: &StepContext) -> Result<Judged> {
-        let Round { real, made, input, other, n, .. } = round;
-        let loss = &self.config.loss;
-        self.critic.discriminator.iterate();
-        let seen = |x: Tensor<4>, changes: Option<Changes>| match changes {
-            Some(changes) => changes.apply(x),
-            None => x,
-        };
-        let asked = self.critic.encode(input.as_ref());
-        let of_real = self.critic.discriminator.look(seen(real.clone(), self.changes(*n, rng)));
-        let on_real = of_real.verdict(asked.clone());
-        let of_made = self.critic.discriminator.look(seen(made.clone().detach(), self.changes(*n, rng)));
-        let on_made = of_made.verdict(asked.clone());
-        let mut total = loss.kind.real(on_real.clone()) + loss.kind.made(on_made.clone());
-        if let Some(other) = other {
-            let foreign = of_real.verdict(self.critic.encode(Some(other)));
-            total = total + loss.kind.made(foreign) * loss.mismatch;
-        }
-        if loss.r1 > 0.0 && context.step.is_multiple_of(loss.r1_every) {
-            let directions: Vec<f32> =
-                (0..real.shape().num_elements()).map(|_| normal(rng) * FEELER).collect();
-            let away = Tensor::<4>::from_data(TensorData::new(directions, real.dims()), &self.device);
-            let at = |x| self.critic.discriminator.forward(x, asked.clone());
-            let penalty = gradient_penalty(at(real.clone() + away.clone()), at(real.clone() - away), FEELER);
-            total = total + penalty * (loss.r1 * loss.r1_every as f64);
-        }
-        let gradients = GradientsParams::from_grads(total.backward(), &self.critic);
-        let judged = Judged {
-            loss: f64::from(total.into_scalar::<f32>()),
-            on_real: state::host(on_real),
-            on_made: state::host(on_made),
-        };
-        if judged.loss.is_finite() {
-            let rate = context.lr * self.slower() * self.config.loss.discriminator_rate;
-            self.of_critic.improve(&mut self.critic, &gradients, rate);
-        }
-        Ok(judged)
-    }
-
-    /// The generator's step: its gradient passes through the discriminator, whose own weights' is not asked for.
-    fn draw(&mut self, round: &Round, rng: &mut DataRng, context: &StepContext) -> f64 {
-        let judge = self.critic.clone().no_grad();
-        let seen = match self.changes(round.n, rng) {
-            Some(changes) => changes.apply(round.made.clone()),
-            None => round.made.clone(),
-        };
-        let asked = judge.encode(round.input.as_ref());
-        let verdicts = judge.discriminator.forward(seen, asked);
-        let loss = &self.config.loss;
-        let mut total = loss.kind.generator(verdicts);
-        if loss.diversity > 0.0 {
-            let latent = self.latents(round.n, rng);
-            let again = self.artist.forward(latent.clone(), round.input.as_ref());
-            let differ =
-                diversity([round.made.clone(), again], [round.latent.clone(), latent], loss.diversity_bound);
-            total = total - differ * loss.diversity;
-        }
-        drop(judge);
-        let gradients = GradientsParams::from_grads(total.backward(), &self.artist);
-        let loss = f64::from(total.into_scalar::<f32>());
-        if loss.is_finite() {
-            let rate = context.lr * self.slower();
-            self.of_artist.improve(&mut self.artist, &gradients, rate);
-            if let Some(ema) = &mut self.ema {
-                ema.update(&self.artist);
-            }
-        }
-        loss
-    }
-}
-
-/// What both networks see in a step.
-struct Round {
-    real: Tensor<4>,
-    /// What the pictures made were made from.
-    latent: Tensor<2>,
-    made: Tensor<4>,
-    input: Option<ConditionInput>,
-    /// What other pictures of the batch are asked by, where that means something.
-    other: Option<ConditionInput>,
-    n: usize,
-}
-
-/// What came of the discriminator's step.
-struct Judged {
-    loss: f64,
-    on_real: Vec<f32>,
-    on_made: Vec<f32>,
-}
-
-fn mean(values: &[f32]) -> f64 {
-    values.iter().map(|v| f64::from(*v)).sum::<f64>() / values.len().max(1) as f64
-}
-
-/// Each wish, and that of the next picture which asks for something else.
-fn others(wishes: &[Wish]) -> Option<Vec<Wish>> {
-    let n = wishes.len();
-    let next = |i: usize| (1..n).map(|k| &wishes[(i + k) % n]).find(|other| **other != wishes[i]);
-    (0..n).map(|i| next(i).cloned()).collect()
 }
 
 impl Learner for GanLearner {
@@ -426,15 +323,6 @@ impl Learner for GanLearner {
         };
         let tensors: TensorMap = state::to_map(self.generator()?.artist());
         bundle::save(path, &Bundle { card, tensors })
-    }
-}
-
-/// The input where gradients are recorded.
-fn onto(input: ConditionInput, device: &Device) -> ConditionInput {
-    match input {
-        ConditionInput::Labels(x) => ConditionInput::Labels(x.to_device(device)),
-        ConditionInput::Numbers(x) => ConditionInput::Numbers(x.to_device(device)),
-        ConditionInput::Tokens(x) => ConditionInput::Tokens(x.to_device(device)),
     }
 }
 
