@@ -18,7 +18,7 @@ use crate::train::{Existing, Order};
 /// Pictures learnt from.
 const PICTURES: usize = 2000;
 /// Their side in pixels.
-const SIDE: u32 = 16;
+const SIDE: u32 = 24;
 /// The training run, as a user would write it.
 const RECIPE: &str = include_str!("../../../configs/tour-generate.toml");
 
