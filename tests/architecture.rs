@@ -544,6 +544,7 @@ fn schemas_of_what_commands_print_are_in_the_documents() {
 
 #[test]
 fn presets_parse() {
+    use opticus::train::RunConfig;
     let presets = files_under(&root().join("configs"), ".toml");
     assert!(!presets.is_empty(), "configs/ holds no preset");
     for preset in presets {

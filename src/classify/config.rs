@@ -6,7 +6,6 @@ use crate::data::augment::AugmentConfig;
 use crate::data::{Format, OnBad};
 use crate::error::{Error, Result};
 use crate::nets::NetKind;
-use crate::settings::{self, Draft};
 use crate::train::{EmaConfig, FitConfig, OptimizerConfig, RunConfig, ScheduleConfig};
 
 /// Everything that decides a training run. Written, resolved, to the run folder's `config.toml`.
@@ -96,8 +95,14 @@ impl Default for DataSection {
 }
 
 impl RunConfig for TrainConfig {
+    const COMMAND: &'static str = "classify train";
+
     fn seed(&self) -> u64 {
         self.seed
+    }
+
+    fn net(&self) -> Option<&str> {
+        Some(&self.net.name)
     }
 
     fn optimizer(&self) -> &OptimizerConfig {
@@ -111,40 +116,15 @@ impl RunConfig for TrainConfig {
     fn fit(&self) -> &FitConfig {
         &self.fit
     }
-}
 
-impl TrainConfig {
-    /// The configuration that a draft describes; what it leaves open is filled in for its network.
-    ///
-    /// # Errors
-    /// [`Error::Config`] naming the key that is unknown or out of range.
-    pub fn from_draft(mut draft: Draft) -> Result<Self> {
-        let named: Self = draft.resolve()?;
-        if named.net.name == NetKind::SimpleCnn.name() {
-            for (key, value) in SIMPLE_CNN {
-                if !draft.has(key) {
-                    draft.set_text(&format!("{key}={value}"))?;
-                }
-            }
+    fn recipe(&self) -> &'static [(&'static str, &'static str)] {
+        match self.net.name == NetKind::SimpleCnn.name() {
+            true => &SIMPLE_CNN,
+            false => &[],
         }
-        let config: Self = draft.resolve()?;
-        config.validate()?;
-        Ok(config)
     }
 
-    /// The command that makes this configuration, as provenance: every value that is not the network's default.
-    ///
-    /// # Errors
-    /// [`Error::Config`] if a value cannot be written as TOML.
-    pub fn command(&self) -> Result<String> {
-        let mut draft = Draft::new();
-        draft.set("net.name", self.net.name.clone())?;
-        settings::command("classify train", self, &Self::from_draft(draft)?)
-    }
-
-    /// # Errors
-    /// [`Error::Config`] naming the value out of range.
-    pub fn validate(&self) -> Result<()> {
+    fn validate(&self) -> Result<()> {
         if !(0.0..1.0).contains(&self.loss.label_smoothing) {
             return Err(Error::Config(format!(
                 "loss.label_smoothing is {}; it must be 0 to below 1",
@@ -171,6 +151,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
+    use crate::settings::Draft;
 
     #[test]
     fn the_command_of_a_configuration_makes_it_again() {

@@ -13,7 +13,7 @@ use crate::bundle::{self, Metric, Provenance};
 use crate::data::{Dataset, Loader};
 use crate::error::Result;
 use crate::nets::state;
-use crate::train::{Fitted, Order, Progress};
+use crate::train::{Fitted, Order, Progress, RunConfig};
 
 /// What a run came to.
 #[derive(Debug)]

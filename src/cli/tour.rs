@@ -22,7 +22,7 @@ use crate::error::{Error, Result};
 use crate::files;
 use crate::report::{Card, Gallery, Guess, Page, Picture, Section, Tile, Verdict, count, duration, percent};
 use crate::settings::Draft;
-use crate::train::{Existing, Order};
+use crate::train::{Existing, Order, RunConfig};
 
 /// Pictures made: to learn from, to choose by, to test.
 const PICTURES: [usize; 3] = [2400, 200, 400];

@@ -5,7 +5,6 @@ use serde::{Deserialize, Serialize};
 use crate::data::detection::augment::SceneAugment;
 use crate::data::{Format, OnBad};
 use crate::error::{Error, Result};
-use crate::settings::{self, Draft};
 use crate::train::{EmaConfig, FitConfig, OptimizerConfig, RunConfig, ScheduleConfig};
 
 /// Everything that decides a training run. Written, resolved, to the run folder's `config.toml`.
@@ -126,8 +125,14 @@ const RECIPE: [(&str, &str); 7] = [
 ];
 
 impl RunConfig for TrainConfig {
+    const COMMAND: &'static str = "detect train";
+
     fn seed(&self) -> u64 {
         self.seed
+    }
+
+    fn net(&self) -> Option<&str> {
+        Some(&self.net.name)
     }
 
     fn optimizer(&self) -> &OptimizerConfig {
@@ -141,37 +146,12 @@ impl RunConfig for TrainConfig {
     fn fit(&self) -> &FitConfig {
         &self.fit
     }
-}
 
-impl TrainConfig {
-    /// The configuration that a draft describes; what it leaves open is filled in.
-    ///
-    /// # Errors
-    /// [`Error::Config`] naming the key that is unknown or out of range.
-    pub fn from_draft(mut draft: Draft) -> Result<Self> {
-        for (key, value) in RECIPE {
-            if !draft.has(key) {
-                draft.set_text(&format!("{key}={value}"))?;
-            }
-        }
-        let config: Self = draft.resolve()?;
-        config.validate()?;
-        Ok(config)
+    fn recipe(&self) -> &'static [(&'static str, &'static str)] {
+        &RECIPE
     }
 
-    /// The command that makes this configuration, as provenance: every value that is not the default.
-    ///
-    /// # Errors
-    /// [`Error::Config`] if a value cannot be written as TOML.
-    pub fn command(&self) -> Result<String> {
-        let mut draft = Draft::new();
-        draft.set("net.name", self.net.name.clone())?;
-        settings::command("detect train", self, &Self::from_draft(draft)?)
-    }
-
-    /// # Errors
-    /// [`Error::Config`] naming the value out of range.
-    pub fn validate(&self) -> Result<()> {
+    fn validate(&self) -> Result<()> {
         let counts = [
             ("loss.anchors", self.loss.anchors),
             ("loss.regions", self.loss.regions),

@@ -21,7 +21,7 @@ use crate::nets::detector::Body;
 use crate::nets::{NetConfig, state};
 use crate::report::count;
 use crate::tensors::TensorMap;
-use crate::train::{Fitted, Order, Progress};
+use crate::train::{Fitted, Order, Progress, RunConfig};
 
 /// How often a search for regions says how far it is.
 const TELL_EVERY: Duration = Duration::from_secs(5);

@@ -5,7 +5,6 @@ use serde::{Deserialize, Serialize};
 use crate::data::OnBad;
 use crate::error::{Error, Result};
 use crate::nets::fusion::{FusionNetConfig, REACH};
-use crate::settings::{self, Draft};
 use crate::train::{EmaConfig, FitConfig, OptimizerConfig, RunConfig, ScheduleConfig};
 
 /// Everything that decides a training run. Written, resolved, to the run folder's `config.toml`.
@@ -76,8 +75,14 @@ const RECIPE: [(&str, &str); 5] = [
 ];
 
 impl RunConfig for TrainConfig {
+    const COMMAND: &'static str = "fuse train";
+
     fn seed(&self) -> u64 {
         self.seed
+    }
+
+    fn net(&self) -> Option<&str> {
+        None
     }
 
     fn optimizer(&self) -> &OptimizerConfig {
@@ -91,35 +96,12 @@ impl RunConfig for TrainConfig {
     fn fit(&self) -> &FitConfig {
         &self.fit
     }
-}
 
-impl TrainConfig {
-    /// The configuration that a draft describes.
-    ///
-    /// # Errors
-    /// [`Error::Config`] naming the key that is unknown or out of range.
-    pub fn from_draft(mut draft: Draft) -> Result<Self> {
-        for (key, value) in RECIPE {
-            if !draft.has(key) {
-                draft.set_text(&format!("{key}={value}"))?;
-            }
-        }
-        let config: Self = draft.resolve()?;
-        config.validate()?;
-        Ok(config)
+    fn recipe(&self) -> &'static [(&'static str, &'static str)] {
+        &RECIPE
     }
 
-    /// The command that makes this configuration, as provenance: every value that is not the recipe's.
-    ///
-    /// # Errors
-    /// [`Error::Config`] if a value cannot be written as TOML.
-    pub fn command(&self) -> Result<String> {
-        settings::command("fuse train", self, &Self::from_draft(Draft::new())?)
-    }
-
-    /// # Errors
-    /// [`Error::Config`] naming the value out of range.
-    pub fn validate(&self) -> Result<()> {
+    fn validate(&self) -> Result<()> {
         let refuse = |what: String| Err(Error::Config(what));
         let smallest = 4 * REACH as u32;
         if !(smallest..=1024).contains(&self.data.crop) {

@@ -14,7 +14,7 @@ use crate::data::Dataset;
 use crate::error::Result;
 use crate::nets::init::Scope;
 use crate::nets::state;
-use crate::train::{Fitted, Order, Progress};
+use crate::train::{Fitted, Order, Progress, RunConfig};
 
 /// What a run came to.
 #[derive(Debug)]

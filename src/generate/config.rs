@@ -6,7 +6,6 @@ use super::loss::Adversarial;
 use crate::data::OnBad;
 use crate::error::{Error, Result};
 use crate::nets::gan::{GanConfig, GanKind};
-use crate::settings::{self, Draft};
 use crate::train::{EmaConfig, FitConfig, OptimizerConfig, RunConfig, ScheduleConfig};
 
 /// Everything that decides a training run. Written, resolved, to the run folder's `config.toml`.
@@ -275,18 +274,20 @@ impl Default for WatchSection {
 }
 
 /// Radford et al. 2016, section 4, and PyTorch's example.
-const DCGAN: [(&str, &str); 7] = [
+const DCGAN: [(&str, &str); 9] = [
     ("loss.kind", "\"non-saturating\""),
     ("optimizer.kind", "adam"),
     ("optimizer.weight_decay", "0.0"),
     ("optimizer.lr", "2e-4"),
     ("optimizer.beta1", "0.5"),
     ("schedule.kind", "constant"),
+    ("schedule.warmup_epochs", "0.0"),
+    ("fit.batch_size", "64"),
     ("ema.decay", "0.999"),
 ];
 
 /// Miyato and Koyama 2018; the rates of Zhang et al. 2019, in the proportion of Heusel et al. 2017.
-const RESNET_GAN: [(&str, &str); 9] = [
+const RESNET_GAN: [(&str, &str); 11] = [
     ("loss.kind", "\"hinge\""),
     ("loss.discriminator_rate", "2.0"),
     ("optimizer.kind", "adam"),
@@ -295,12 +296,20 @@ const RESNET_GAN: [(&str, &str); 9] = [
     ("optimizer.beta1", "0.0"),
     ("optimizer.beta2", "0.99"),
     ("schedule.kind", "constant"),
+    ("schedule.warmup_epochs", "0.0"),
+    ("fit.batch_size", "64"),
     ("ema.decay", "0.999"),
 ];
 
 impl RunConfig for TrainConfig {
+    const COMMAND: &'static str = "generate train";
+
     fn seed(&self) -> u64 {
         self.seed
+    }
+
+    fn net(&self) -> Option<&str> {
+        Some(self.net.name.name())
     }
 
     fn optimizer(&self) -> &OptimizerConfig {
@@ -314,44 +323,15 @@ impl RunConfig for TrainConfig {
     fn fit(&self) -> &FitConfig {
         &self.fit
     }
-}
 
-impl TrainConfig {
-    /// The configuration that a draft describes; what it leaves open is filled in for its network.
-    ///
-    /// # Errors
-    /// [`Error::Config`] naming the key that is unknown or out of range.
-    pub fn from_draft(mut draft: Draft) -> Result<Self> {
-        let named: Self = draft.resolve()?;
-        let recipe: &[(&str, &str)] = match named.net.name {
+    fn recipe(&self) -> &'static [(&'static str, &'static str)] {
+        match self.net.name {
             GanKind::DenseGan | GanKind::Dcgan => &DCGAN,
             GanKind::ResnetGan => &RESNET_GAN,
-        };
-        for (key, value) in
-            recipe.iter().chain(&[("fit.batch_size", "64"), ("schedule.warmup_epochs", "0.0")])
-        {
-            if !draft.has(key) {
-                draft.set_text(&format!("{key}={value}"))?;
-            }
         }
-        let config: Self = draft.resolve()?;
-        config.validate()?;
-        Ok(config)
     }
 
-    /// The command that makes this configuration, as provenance: every value that is not the network's default.
-    ///
-    /// # Errors
-    /// [`Error::Config`] if a value cannot be written as TOML.
-    pub fn command(&self) -> Result<String> {
-        let mut draft = Draft::new();
-        draft.set("net.name", self.net.name.name())?;
-        settings::command("generate train", self, &Self::from_draft(draft)?)
-    }
-
-    /// # Errors
-    /// [`Error::Config`] naming the value out of range.
-    pub fn validate(&self) -> Result<()> {
+    fn validate(&self) -> Result<()> {
         let (data, loss, augment, watch) = (&self.data, &self.loss, &self.augment, &self.watch);
         let checks = [
             ("data.words", data.words as f64, 1.0, 256.0),

@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 use crate::files;
 use crate::nets::init::Scope;
 use crate::nets::state;
-use crate::train::{Fitted, Order, Progress, RunFolder};
+use crate::train::{Fitted, Order, Progress, RunConfig, RunFolder};
 
 /// Real pictures compared with after each epoch, at most.
 const COMPARED: usize = 1024;

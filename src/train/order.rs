@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicBool;
 
 use burn::tensor::Device;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::fit::{FitConfig, Fitted, Run, fit};
 use super::learner::{BatchSource, Learner};
@@ -13,17 +14,62 @@ use super::progress::Progress;
 use super::run::{Existing, RunFolder, identity};
 use super::schedule::{Schedule, ScheduleConfig};
 use crate::error::{Error, Result};
+use crate::settings::{self, Draft};
 
 /// What the configuration of a run has, whatever its job.
-pub trait RunConfig: Serialize {
+pub trait RunConfig: Serialize + DeserializeOwned {
+    /// The command that trains by it, e.g. `classify train`.
+    const COMMAND: &'static str;
+
     /// Seed of everything random.
     fn seed(&self) -> u64;
+
+    /// The name of the network, where there are several.
+    fn net(&self) -> Option<&str>;
+
     /// The optimiser, whose rate is the schedule's peak.
     fn optimizer(&self) -> &OptimizerConfig;
+
     /// The learning rate over time.
     fn schedule(&self) -> &ScheduleConfig;
+
     /// The loop.
     fn fit(&self) -> &FitConfig;
+
+    /// What suits the network best, for what a draft leaves open: dotted keys and values in TOML.
+    fn recipe(&self) -> &'static [(&'static str, &'static str)];
+
+    /// # Errors
+    /// [`Error::Config`] naming the value out of range.
+    fn validate(&self) -> Result<()>;
+
+    /// The configuration that a draft describes; what it leaves open is filled in for its network.
+    ///
+    /// # Errors
+    /// [`Error::Config`] naming the key that is unknown or out of range.
+    fn from_draft(mut draft: Draft) -> Result<Self> {
+        let named: Self = draft.resolve()?;
+        for (key, value) in named.recipe() {
+            if !draft.has(key) {
+                draft.set_text(&format!("{key}={value}"))?;
+            }
+        }
+        let config: Self = draft.resolve()?;
+        config.validate()?;
+        Ok(config)
+    }
+
+    /// The command that makes this configuration, as provenance: every value that is not its network's usual one.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if a value cannot be written as TOML.
+    fn command(&self) -> Result<String> {
+        let mut draft = Draft::new();
+        if let Some(name) = self.net() {
+            draft.set("net.name", name)?;
+        }
+        settings::command(Self::COMMAND, self, &Self::from_draft(draft)?)
+    }
 }
 
 /// What to train, to where.

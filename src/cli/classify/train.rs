@@ -11,7 +11,7 @@ use crate::classify::config::TrainConfig;
 use crate::classify::metrics::ClassifyScores;
 use crate::classify::training;
 use crate::error::Result;
-use crate::train::Fitted;
+use crate::train::{Fitted, RunConfig};
 
 /// Options of `classify train`.
 #[derive(Args, Debug)]

@@ -13,7 +13,7 @@ use crate::detect::config::TrainConfig;
 use crate::detect::metrics::DetectScores;
 use crate::detect::training;
 use crate::error::Result;
-use crate::train::Fitted;
+use crate::train::{Fitted, RunConfig};
 
 /// Options of `detect train`.
 #[derive(Args, Debug)]

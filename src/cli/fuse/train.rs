@@ -12,6 +12,7 @@ use crate::error::Result;
 use crate::fuse::config::TrainConfig;
 use crate::fuse::metrics::FuseScores;
 use crate::fuse::training;
+use crate::train::RunConfig;
 
 /// Options of `fuse train`.
 #[derive(Args, Debug)]

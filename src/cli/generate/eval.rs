@@ -17,7 +17,7 @@ use crate::generate::evaluation::{GenerateScores, Question, evaluate};
 use crate::generate::report::evaluation_report;
 use crate::generate::{Condition, Generator};
 use crate::settings::Draft;
-use crate::train::{Existing, Order, Progress};
+use crate::train::{Existing, Order, Progress, RunConfig};
 
 /// Options of `generate eval`.
 #[derive(Args, Debug)]

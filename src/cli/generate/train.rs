@@ -13,6 +13,7 @@ use crate::error::Result;
 use crate::generate::config::{Asked, TrainConfig};
 use crate::generate::training;
 use crate::nets::gan::GanKind;
+use crate::train::RunConfig;
 
 /// Options of `generate train`.
 #[derive(Args, Debug)]

@@ -22,7 +22,7 @@ use crate::error::{Error, Result};
 use crate::files;
 use crate::report::{Markup, Section, Tile, columns, count, duration};
 use crate::settings::Draft;
-use crate::train::{Existing, Order};
+use crate::train::{Existing, Order, RunConfig};
 
 /// Scenes made: to learn from, to choose by, to test.
 const SCENES: [u32; 3] = [480, 60, 60];

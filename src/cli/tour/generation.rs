@@ -13,7 +13,7 @@ use crate::generate::dataset::labelled;
 use crate::generate::training;
 use crate::report::{Card, Gallery, Section, Tile, duration, fixed};
 use crate::settings::Draft;
-use crate::train::{Existing, Order};
+use crate::train::{Existing, Order, RunConfig};
 
 /// Pictures learnt from.
 const PICTURES: usize = 2000;
