@@ -235,7 +235,8 @@ impl Learner for GanLearner {
             notes.push(self.turn_back("a loss is not a number")?);
             losses = [0.0; 2];
         } else if every > 0 && context.step % every == every - 1 {
-            let spread = |x: Tensor<4>| watch::diversity(&state::host(x), n);
+            let groups = watch::groups(&wishes);
+            let spread = |x: Tensor<4>| watch::diversity(&state::host(x), &groups);
             let real = spread(round.real.clone()).max(1e-6);
             let diversity = spread(round.made.clone().detach()) / real;
             self.look(Look { diversity, gap }, &mut notes)?;

@@ -1,5 +1,6 @@
 //! The watchdog: notices when the generator draws the same again and again, or has lost against the discriminator.
 
+use super::condition::Wish;
 use super::config::WatchSection;
 
 /// Looks in a row that must be bad before anything is done.
@@ -79,23 +80,45 @@ impl Watch {
     }
 }
 
-/// How much pictures of a batch differ: the root of the mean variance of a value over the batch, `n` pictures in `values`.
-pub fn diversity(values: &[f32], n: usize) -> f64 {
-    let stride = values.len() / n.max(1);
-    if n < 2 || stride == 0 {
+/// Which pictures of a batch should differ by their latent numbers alone: the number of each one's group. Pictures of the
+/// same wish are a group, so that a generator that draws one picture a label is found out; where less than half of a batch
+/// has company, all are one.
+pub fn groups(wishes: &[Wish]) -> Vec<usize> {
+    let first = |wish: &Wish| wishes.iter().position(|other| other == wish).unwrap_or(0);
+    let groups: Vec<usize> = wishes.iter().map(first).collect();
+    let alone = |group: &usize| groups.iter().filter(|other| *other == group).count() < 2;
+    match 2 * groups.iter().filter(|group| alone(group)).count() > groups.len() {
+        true => vec![0; wishes.len()],
+        false => groups,
+    }
+}
+
+/// How much pictures of the same group differ: the root of the mean variance of a value within groups. `groups` has an
+/// entry for each picture of `values`.
+pub fn diversity(values: &[f32], groups: &[usize]) -> f64 {
+    let stride = values.len() / groups.len().max(1);
+    let mut distinct = groups.to_vec();
+    distinct.sort_unstable();
+    distinct.dedup();
+    let free = groups.len() - distinct.len();
+    if free == 0 || stride == 0 {
         return 0.0;
     }
-    let (mut sums, mut squares) = (vec![0.0f64; stride], vec![0.0f64; stride]);
-    for picture in values.chunks_exact(stride) {
-        for ((sum, square), value) in sums.iter_mut().zip(&mut squares).zip(picture) {
-            let value = f64::from(*value);
-            *sum += value;
-            *square += value * value;
+    let mut total = 0.0;
+    for group in distinct {
+        let pictures = || groups.iter().zip(values.chunks_exact(stride)).filter(|(g, _)| **g == group);
+        let count = pictures().count() as f64;
+        let (mut sums, mut squares) = (vec![0.0f64; stride], vec![0.0f64; stride]);
+        for (_, picture) in pictures() {
+            for ((sum, square), value) in sums.iter_mut().zip(&mut squares).zip(picture) {
+                let value = f64::from(*value);
+                *sum += value;
+                *square += value * value;
+            }
         }
+        total += sums.iter().zip(&squares).map(|(s, q)| (q - s * s / count).max(0.0)).sum::<f64>();
     }
-    let n = n as f64;
-    let variance: f64 = sums.iter().zip(&squares).map(|(s, q)| (q / n - (s / n).powi(2)).max(0.0)).sum();
-    (variance / stride as f64).sqrt()
+    (total / (free * stride) as f64).sqrt()
 }
 
 #[cfg(test)]
@@ -136,9 +159,20 @@ mod tests {
     }
 
     #[test]
-    fn diversity_is_the_deviation_over_the_batch() {
-        assert!((diversity(&[0.0, 5.0, 2.0, 5.0], 2) - (0.5f64).sqrt()).abs() < 1e-9);
-        assert_eq!(diversity(&[1.0; 8], 4), 0.0);
-        assert_eq!(diversity(&[1.0], 1), 0.0);
+    fn diversity_is_the_deviation_within_groups() {
+        assert!((diversity(&[0.0, 5.0, 2.0, 5.0], &[0, 0]) - 1.0).abs() < 1e-9);
+        assert_eq!(diversity(&[1.0; 8], &[0; 4]), 0.0);
+        assert_eq!(diversity(&[1.0], &[0]), 0.0);
+        // One picture a label is no diversity, however many labels there are.
+        assert_eq!(diversity(&[1.0, 7.0, 1.0, 7.0], &[0, 1, 0, 1]), 0.0);
+        assert!((diversity(&[1.0, 7.0, 2.0, 7.0], &[0, 1, 0, 1]) - 0.5).abs() < 1e-9);
+    }
+
+    #[test]
+    fn groups_are_wishes_if_most_have_company() {
+        let of = |labels: &[usize]| groups(&labels.iter().map(|l| Wish::Label(*l)).collect::<Vec<_>>());
+        assert_eq!(of(&[4, 2, 4, 2, 9]), [0, 1, 0, 1, 4]);
+        assert_eq!(of(&[1, 2, 3, 4, 4]), [0; 5]);
+        assert!(of(&[]).is_empty());
     }
 }
