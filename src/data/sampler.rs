@@ -50,7 +50,7 @@ pub fn epoch_order(len: usize, seed: u64, epoch: u64) -> Vec<usize> {
 }
 
 /// Fisher–Yates. Draws are 64-bit whatever the machine's word, so that the order is the same on all.
-pub(super) fn shuffle<T>(items: &mut [T], rng: &mut DataRng) {
+pub fn shuffle<T>(items: &mut [T], rng: &mut DataRng) {
     for i in (1..items.len()).rev() {
         let j = rng.random_range(0..=i as u64) as usize;
         items.swap(i, j);

@@ -130,6 +130,9 @@ pub struct DataSection {
     /// `text`: words of a description that are left out at each step, by chance, so that a part of a description
     /// has a meaning.
     pub word_dropout: f64,
+    /// `text`: descriptions whose words are put into another order at each step, by chance, so that `red dragon` means
+    /// what `dragon/red` does.
+    pub word_shuffle: f64,
     /// Pictures that make an epoch; the data's number, but at least 4096, when 0.
     pub epoch: usize,
     /// As many pictures of each label.
@@ -237,6 +240,7 @@ impl Default for DataSection {
             least: 2,
             held_out: 0.1,
             word_dropout: 0.1,
+            word_shuffle: 0.5,
             epoch: 0,
             balanced: true,
             flip: false,
@@ -338,6 +342,7 @@ impl RunConfig for TrainConfig {
             ("data.least", data.least as f64, 1.0, 1e6),
             ("data.held_out", data.held_out, 0.0, 0.9),
             ("data.word_dropout", data.word_dropout, 0.0, 0.9),
+            ("data.word_shuffle", data.word_shuffle, 0.0, 1.0),
             ("data.epoch", data.epoch as f64, 0.0, 1e8),
             ("loss.r1", loss.r1, 0.0, 1e6),
             ("loss.r1_every", loss.r1_every as f64, 1.0, 1e6),

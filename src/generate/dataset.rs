@@ -14,7 +14,7 @@ use super::config::{Asked, TrainConfig};
 use super::predict::to_values;
 use super::text::{Vocabulary, words};
 use crate::data::described::{self, Described};
-use crate::data::sampler::{DataRng, Purpose, epoch_order, rng_for};
+use crate::data::sampler::{DataRng, Purpose, epoch_order, rng_for, shuffle};
 use crate::data::{
     self, Cached, Dataset, Format, Labelled, Loader, LoaderOptions, OpenOptions, Skipped, Splits,
     open_pictures,
@@ -395,7 +395,7 @@ pub fn training_loader(examples: &Examples, side: u32, config: &TrainConfig) -> 
         seed: config.seed,
         ..LoaderOptions::default()
     };
-    let (flip, dropout) = (config.data.flip, config.data.word_dropout);
+    let (flip, dropout, shuffled) = (config.data.flip, config.data.word_dropout, config.data.word_shuffle);
     Loader::with(visits, options, move |visits, index, rng| {
         // The cache passes by pictures that lie in memory.
         let mut image = prepare(&visits.load(index)?, side);
@@ -403,13 +403,17 @@ pub fn training_loader(examples: &Examples, side: u32, config: &TrainConfig) -> 
             image = resize::flip_horizontal(&image);
         }
         let planes = Planes { channels: image.channels, size: image.size, data: to_values(&image) };
-        Ok((planes, dropped(visits.target(index), dropout, rng)))
+        Ok((planes, reworded(visits.target(index), dropout, shuffled, rng)))
     })
 }
 
-/// A description without some of its words, by chance, but never without all.
-pub(super) fn dropped(wish: Wish, probability: f64, rng: &mut DataRng) -> Wish {
+/// A description without some of its words, by chance, but never without all; and, by chance, in another order.
+pub(super) fn reworded(wish: Wish, dropout: f64, shuffled: f64, rng: &mut DataRng) -> Wish {
     let Wish::Tokens(tokens) = wish else { return wish };
-    let kept: Vec<u32> = tokens.iter().copied().filter(|_| rng.random::<f64>() >= probability).collect();
-    Wish::Tokens(if kept.is_empty() { tokens } else { kept })
+    let kept: Vec<u32> = tokens.iter().copied().filter(|_| rng.random::<f64>() >= dropout).collect();
+    let mut kept = if kept.is_empty() { tokens } else { kept };
+    if rng.random::<f64>() < shuffled {
+        shuffle(&mut kept, rng);
+    }
+    Wish::Tokens(kept)
 }

@@ -9,7 +9,7 @@ use opticus_pixels::Image8;
 use super::augment::Changes;
 use super::condition::{Condition, Wish};
 use super::config::AugmentSection;
-use super::dataset::{Examples, dropped, prepare};
+use super::dataset::{Examples, prepare, reworded};
 use super::extractor::pictures;
 use super::metrics::{Features, Retrieval, retrieval};
 use crate::data::Dataset;
@@ -70,8 +70,10 @@ pub fn train(
             let batch: Vec<Image8> = indices.iter().map(|&i| images[i].clone()).collect();
             let seen = Changes::draw(batch.len(), lessons.side as usize, 1.0, &changes, &mut rng);
             let x = seen.apply(pictures(&batch, &recorded)?);
-            let wishes: Vec<Wish> =
-                indices.iter().map(|&i| dropped(examples.wishes[i].clone(), DROPOUT, &mut rng)).collect();
+            let wishes: Vec<Wish> = indices
+                .iter()
+                .map(|&i| reworded(examples.wishes[i].clone(), DROPOUT, 0.0, &mut rng))
+                .collect();
             let Some(ConditionInput::Tokens(tokens)) = condition.input(&wishes, &recorded)? else { continue };
             let loss = matcher.loss(x, &ConditionInput::Tokens(tokens.clone()), same(&tokens));
             let gradients = GradientsParams::from_grads(loss.backward(), &matcher);
