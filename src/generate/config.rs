@@ -217,7 +217,7 @@ pub struct WatchSection {
 impl Default for NetSection {
     fn default() -> Self {
         Self {
-            name: GanKind::ResnetGan,
+            name: GanKind::Dcgan,
             image_size: None,
             channels: None,
             latent: None,
