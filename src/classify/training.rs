@@ -29,7 +29,7 @@ pub struct Trained {
 /// Trains a classifier. See [`Order::fit`] for what survives an interruption.
 ///
 /// # Errors
-/// Whatever is wrong with data, configuration, disk or the course of training; see [`Error`].
+/// Whatever is wrong with data, configuration, disk or the course of training; see [`Error`](crate::Error).
 pub fn train(data: &Path, order: &Order<'_, TrainConfig>, progress: &mut dyn Progress) -> Result<Trained> {
     train_on(dataset::open_for_training(data, order.config)?, &name_of(data), order, progress)
 }

@@ -28,7 +28,7 @@ pub struct Trained {
 /// Trains a fuser on a folder of photos. See [`Order::fit`] for what survives an interruption.
 ///
 /// # Errors
-/// Whatever is wrong with data, configuration, disk or the course of training; see [`Error`].
+/// Whatever is wrong with data, configuration, disk or the course of training; see [`Error`](crate::Error).
 pub fn train(data: &Path, order: &Order<'_, TrainConfig>, progress: &mut dyn Progress) -> Result<Trained> {
     let Order { config, device, .. } = order;
     let Parts { train, val, skipped } = dataset::open_for_training(data, config)?;
