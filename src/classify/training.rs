@@ -12,6 +12,7 @@ use super::report::{self, Answer, DataSummary, ExplainedPictures, RunReport, rea
 use crate::bundle::{self, Metric, Provenance};
 use crate::data::{Dataset, Loader};
 use crate::error::Result;
+use crate::files;
 use crate::nets::state;
 use crate::train::{Fitted, Order, Progress, RunConfig};
 
@@ -31,7 +32,7 @@ pub struct Trained {
 /// # Errors
 /// Whatever is wrong with data, configuration, disk or the course of training; see [`Error`](crate::Error).
 pub fn train(data: &Path, order: &Order<'_, TrainConfig>, progress: &mut dyn Progress) -> Result<Trained> {
-    train_on(dataset::open_for_training(data, order.config)?, &name_of(data), order, progress)
+    train_on(dataset::open_for_training(data, order.config)?, &files::name_of(data), order, progress)
 }
 
 /// Trains a classifier on pictures that are already open; `name` is what reports call them.
@@ -150,9 +151,4 @@ fn note_test(path: &Path, scores: &ClassifyScores) -> Result<()> {
         count,
     }));
     bundle::save(path, &bundle)
-}
-
-/// The last part of a path, for titles.
-fn name_of(path: &Path) -> String {
-    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
 }

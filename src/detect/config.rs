@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::data::detection::augment::SceneAugment;
 use crate::data::{Format, OnBad};
 use crate::error::{Error, Result};
-use crate::train::{EmaConfig, FitConfig, OptimizerConfig, RunConfig, ScheduleConfig};
+use crate::train::{Course, EmaConfig, FitConfig, OptimizerConfig, RunConfig, ScheduleConfig};
 
 /// Everything that decides a training run. Written, resolved, to the run folder's `config.toml`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -127,24 +127,13 @@ const RECIPE: [(&str, &str); 7] = [
 impl RunConfig for TrainConfig {
     const COMMAND: &'static str = "detect train";
 
-    fn seed(&self) -> u64 {
-        self.seed
-    }
-
     fn net(&self) -> Option<&str> {
         Some(&self.net.name)
     }
 
-    fn optimizer(&self) -> &OptimizerConfig {
-        &self.optimizer
-    }
-
-    fn schedule(&self) -> &ScheduleConfig {
-        &self.schedule
-    }
-
-    fn fit(&self) -> &FitConfig {
-        &self.fit
+    fn course(&self) -> Course<'_> {
+        let Self { seed, optimizer, schedule, fit, .. } = self;
+        Course { seed: *seed, optimizer, schedule, fit }
     }
 
     fn recipe(&self) -> &'static [(&'static str, &'static str)] {

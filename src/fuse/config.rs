@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::data::OnBad;
 use crate::error::{Error, Result};
 use crate::nets::fusion::{FusionNetConfig, REACH};
-use crate::train::{EmaConfig, FitConfig, OptimizerConfig, RunConfig, ScheduleConfig};
+use crate::train::{Course, EmaConfig, FitConfig, OptimizerConfig, RunConfig, ScheduleConfig};
 
 /// Everything that decides a training run. Written, resolved, to the run folder's `config.toml`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -77,24 +77,13 @@ const RECIPE: [(&str, &str); 5] = [
 impl RunConfig for TrainConfig {
     const COMMAND: &'static str = "fuse train";
 
-    fn seed(&self) -> u64 {
-        self.seed
-    }
-
     fn net(&self) -> Option<&str> {
         None
     }
 
-    fn optimizer(&self) -> &OptimizerConfig {
-        &self.optimizer
-    }
-
-    fn schedule(&self) -> &ScheduleConfig {
-        &self.schedule
-    }
-
-    fn fit(&self) -> &FitConfig {
-        &self.fit
+    fn course(&self) -> Course<'_> {
+        let Self { seed, optimizer, schedule, fit, .. } = self;
+        Course { seed: *seed, optimizer, schedule, fit }
     }
 
     fn recipe(&self) -> &'static [(&'static str, &'static str)] {

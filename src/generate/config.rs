@@ -6,7 +6,7 @@ use super::loss::Adversarial;
 use crate::data::OnBad;
 use crate::error::{Error, Result};
 use crate::nets::gan::{GanConfig, GanKind};
-use crate::train::{EmaConfig, FitConfig, OptimizerConfig, RunConfig, ScheduleConfig};
+use crate::train::{Course, EmaConfig, FitConfig, OptimizerConfig, RunConfig, ScheduleConfig};
 
 /// Everything that decides a training run. Written, resolved, to the run folder's `config.toml`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -308,24 +308,13 @@ const RESNET_GAN: [(&str, &str); 11] = [
 impl RunConfig for TrainConfig {
     const COMMAND: &'static str = "generate train";
 
-    fn seed(&self) -> u64 {
-        self.seed
-    }
-
     fn net(&self) -> Option<&str> {
         Some(self.net.name.name())
     }
 
-    fn optimizer(&self) -> &OptimizerConfig {
-        &self.optimizer
-    }
-
-    fn schedule(&self) -> &ScheduleConfig {
-        &self.schedule
-    }
-
-    fn fit(&self) -> &FitConfig {
-        &self.fit
+    fn course(&self) -> Course<'_> {
+        let Self { seed, optimizer, schedule, fit, .. } = self;
+        Course { seed: *seed, optimizer, schedule, fit }
     }
 
     fn recipe(&self) -> &'static [(&'static str, &'static str)] {

@@ -224,9 +224,9 @@ pub fn evaluate(
     let evidence = Evidence {
         nearest: nearest(generator, &requests, question, &fake, (learnt, of_learnt, pictures))?,
         among: learnt.count(),
-        mistaken: match (recognised, &probabilities, extractor.classes()) {
-            (Some(_), Some(probabilities), Some(classes)) => {
-                mistaken(generator, &requests, question, probabilities, classes)?
+        mistaken: match (recognised, &probabilities, &seen, extractor.classes()) {
+            (Some(_), Some(probabilities), Some(seen), Some(classes)) => {
+                mistaken(generator, &requests, question, (probabilities, seen), classes)?
             }
             _ => Vec::new(),
         },
@@ -326,11 +326,12 @@ fn mistaken(
     generator: &Generator,
     requests: &[Request],
     question: Question,
-    probabilities: &Features,
+    (probabilities, seen): (&Features, &[usize]),
     classes: &[String],
 ) -> Result<Vec<Mistaken>> {
-    let mut wrong: Vec<(usize, usize, f32)> = best(probabilities)
-        .into_iter()
+    let mut wrong: Vec<(usize, usize, f32)> = seen
+        .iter()
+        .copied()
         .zip(probabilities.rows())
         .enumerate()
         .filter(|(i, (seen, _))| requests[*i].wish != Wish::Label(*seen))

@@ -117,7 +117,7 @@ fn pictures_section(run: &RunReport<'_>) -> Result<Section> {
         let said = run.generator.condition().describe(&request.wish);
         Ok(Card::new(Picture::new(picture, &said)?).title(&said).caption(&format!("seed {}", request.seed)))
     });
-    let gallery = cards.collect::<Result<Vec<Card>>>()?.into_iter().collect::<Gallery>();
+    let gallery = cards.collect::<Result<Gallery>>()?;
     Ok(Section::new("What it draws").lede("Not chosen: the first seeds, as they come.").push(gallery))
 }
 
@@ -220,7 +220,7 @@ fn nearest_section(condition: &Condition, evidence: &Evidence) -> Result<Section
          pictures learnt from. A generator that copies would show here.",
         count(evidence.among as u64)
     );
-    let gallery = cards.collect::<Result<Vec<Card>>>()?.into_iter().collect::<Gallery>();
+    let gallery = cards.collect::<Result<Gallery>>()?;
     Ok(Section::new("What it draws, and what that is nearest to").lede(&lede).push(gallery))
 }
 
@@ -247,7 +247,7 @@ fn recognised_section(
             let guess = Guess { label: wrong.seen.clone(), probability: wrong.probability, truth: false };
             Ok(card.title(&said).caption(&format!("seed {}", wrong.request.seed)).guess(guess))
         });
-        let gallery = cards.collect::<Result<Vec<Card>>>()?.into_iter().collect::<Gallery>();
+        let gallery = cards.collect::<Result<Gallery>>()?;
         section = section.heading("Taken for something else, the surest first").push(gallery);
     }
     Ok(Some(section))

@@ -23,7 +23,7 @@ pub use ema::{Ema, EmaConfig};
 pub use fit::{Ended, FitConfig, Fitted, Run, fit};
 pub use learner::{BatchSource, Evaluation, Figures, Learner, LearnerState, StepContext, StepReport};
 pub use optimizer::{Optimizer, OptimizerConfig, Rule};
-pub use order::{Order, RunConfig};
+pub use order::{Course, Order, RunConfig};
 pub use progress::{Position, Progress, Silent};
 pub use run::{Existing, RunFolder};
 pub use schedule::{Schedule, ScheduleConfig, Shape};

@@ -14,6 +14,7 @@ use super::progress::Progress;
 use super::run::{Existing, RunFolder, identity};
 use super::schedule::{Schedule, ScheduleConfig};
 use crate::error::{Error, Result};
+use crate::files;
 use crate::settings::{self, Draft};
 
 /// What the configuration of a run has, whatever its job.
@@ -21,20 +22,11 @@ pub trait RunConfig: Serialize + DeserializeOwned {
     /// The command that trains by it, e.g. `classify train`.
     const COMMAND: &'static str;
 
-    /// Seed of everything random.
-    fn seed(&self) -> u64;
-
     /// The name of the network, where there are several.
     fn net(&self) -> Option<&str>;
 
-    /// The optimiser, whose rate is the schedule's peak.
-    fn optimizer(&self) -> &OptimizerConfig;
-
-    /// The learning rate over time.
-    fn schedule(&self) -> &ScheduleConfig;
-
-    /// The loop.
-    fn fit(&self) -> &FitConfig;
+    /// What the loop needs of it.
+    fn course(&self) -> Course<'_>;
 
     /// What suits the network best, for what a draft leaves open: dotted keys and values in TOML.
     fn recipe(&self) -> &'static [(&'static str, &'static str)];
@@ -72,6 +64,19 @@ pub trait RunConfig: Serialize + DeserializeOwned {
     }
 }
 
+/// What the loop needs of a configuration.
+#[derive(Clone, Copy, Debug)]
+pub struct Course<'a> {
+    /// Seed of everything random.
+    pub seed: u64,
+    /// The optimiser, whose rate is the schedule's peak.
+    pub optimizer: &'a OptimizerConfig,
+    /// The learning rate over time.
+    pub schedule: &'a ScheduleConfig,
+    /// The loop.
+    pub fit: &'a FitConfig,
+}
+
 /// What to train, to where.
 #[derive(Debug)]
 pub struct Order<'a, C> {
@@ -92,7 +97,7 @@ pub struct Order<'a, C> {
 impl<C: RunConfig> Order<'_, C> {
     /// The run's name, for titles: that of its folder.
     pub fn name(&self) -> String {
-        self.out.file_name().unwrap_or(self.out.as_os_str()).to_string_lossy().into_owned()
+        files::name_of(self.out)
     }
 
     /// The resolved configuration as TOML.
@@ -132,14 +137,14 @@ impl<C: RunConfig> Order<'_, C> {
         L: Learner,
         S: BatchSource<Batch = L::Batch>,
     {
-        let config = self.config;
-        let (steps, epochs) = (source.batches() as u64, u64::from(config.fit().epochs));
-        let schedule = Schedule::new(config.schedule(), config.optimizer().lr, steps, epochs)?;
+        let Course { seed, optimizer, schedule, fit: config } = self.config.course();
+        let (steps, epochs) = (source.batches() as u64, u64::from(config.epochs));
+        let schedule = Schedule::new(schedule, optimizer.lr, steps, epochs)?;
         let run = Run {
             folder,
-            config: config.fit(),
+            config,
             schedule: &schedule,
-            seed: config.seed(),
+            seed,
             identity: &identity(&self.configuration()?, content, self.init_from),
             resume: self.existing == Existing::Resume,
             interrupted: self.interrupted,

@@ -8,9 +8,10 @@ use opticus_pixels::preprocess::Planes;
 
 use super::super::Global;
 use super::blend_error;
-use super::result::{OutArgs, Work, name_of};
+use super::result::{OutArgs, Work};
 use super::stack::{Stack, StackArgs, read_mask};
 use crate::error::{Error, Result};
+use crate::files::name_of;
 
 /// Options of `fuse alpha`.
 #[derive(Args, Debug)]

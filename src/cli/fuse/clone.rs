@@ -9,9 +9,10 @@ use opticus_pixels::preprocess::Planes;
 
 use super::super::Global;
 use super::blend_error;
-use super::result::{OutArgs, Work, name_of};
+use super::result::{OutArgs, Work};
 use super::stack::{alike, read, read_mask};
 use crate::error::{Error, Result};
+use crate::files::name_of;
 
 /// Options of `fuse clone`.
 #[derive(Args, Debug)]

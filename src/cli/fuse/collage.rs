@@ -12,9 +12,10 @@ use opticus_pixels::{Image8, Size};
 use rayon::prelude::*;
 
 use super::super::{Global, inputs};
-use super::result::{OutArgs, Work, name_of};
+use super::result::{OutArgs, Work};
 use super::stack::read;
 use crate::error::{Error, Result};
+use crate::files::name_of;
 
 /// Options of `fuse collage`.
 #[derive(Args, Debug)]

@@ -5,9 +5,10 @@ use opticus_pixels::blend::{Deghost, Exposure, Extended, Weights, fuse_exposures
 
 use super::super::Global;
 use super::blend_error;
-use super::result::{OutArgs, Work, name_of};
+use super::result::{OutArgs, Work};
 use super::stack::StackArgs;
 use crate::error::{Error, Result};
+use crate::files::name_of;
 
 /// Options of `fuse exposure`.
 #[derive(Args, Debug)]

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use super::super::{Global, device};
-use super::result::{OutArgs, Work, name_of};
+use super::result::{OutArgs, Work};
 use super::stack::StackArgs;
 use crate::error::Result;
+use crate::files::name_of;
 use crate::fuse::{Fuser, Rule};
 
 /// Options of `fuse features`.

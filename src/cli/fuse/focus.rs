@@ -9,10 +9,10 @@ use opticus_pixels::codec::encode_png;
 
 use super::super::Global;
 use super::blend_error;
-use super::result::{OutArgs, Work, name_of};
+use super::result::{OutArgs, Work};
 use super::stack::{self, StackArgs};
 use crate::error::{Error, Result};
-use crate::files;
+use crate::files::{self, name_of};
 
 /// Options of `fuse focus`.
 #[derive(Args, Debug)]

@@ -7,9 +7,10 @@ use opticus_pixels::inpaint::{Exemplar, Method, Options, inpaint};
 use opticus_pixels::preprocess::Planes;
 
 use super::super::Global;
-use super::result::{OutArgs, Work, name_of};
+use super::result::{OutArgs, Work};
 use super::stack::{read, read_mask};
 use crate::error::{Error, Result};
+use crate::files::name_of;
 
 /// Options of `fuse inpaint`.
 #[derive(Args, Debug)]

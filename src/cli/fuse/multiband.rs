@@ -7,9 +7,10 @@ use opticus_pixels::blend::{Mask, multiband, seam};
 
 use super::super::Global;
 use super::blend_error;
-use super::result::{OutArgs, Work, name_of};
+use super::result::{OutArgs, Work};
 use super::stack::{StackArgs, read_mask};
 use crate::error::{Error, Result};
+use crate::files::name_of;
 
 /// Options of `fuse multiband`.
 #[derive(Args, Debug)]

@@ -16,10 +16,10 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::super::{Global, inputs, output};
-use super::result::{Figures, OutArgs, Work, name_of};
+use super::result::{Figures, OutArgs, Work};
 use super::stack::read;
 use crate::error::{Error, Result};
-use crate::files;
+use crate::files::{self, name_of};
 
 /// Options of `fuse panorama`.
 #[derive(Args, Debug)]

@@ -1,6 +1,6 @@
 //! What every `fuse` ends in: a file, a line of figures, a page.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use opticus_pixels::codec::Format;
@@ -239,9 +239,4 @@ fn bounded(image: &Image8, side: u32) -> Image8 {
 fn grey(map: &Planes) -> Image8 {
     let data = map.data.iter().map(|v| (v.clamp(0.0, 1.0) * 255.0).round() as u8).collect();
     Image8 { size: map.size, channels: 1, data }
-}
-
-/// A file's name for people.
-pub fn name_of(path: &Path) -> String {
-    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
 }

@@ -5,9 +5,10 @@ use opticus_pixels::blend::{Transform, fuse_transform};
 
 use super::super::Global;
 use super::blend_error;
-use super::result::{OutArgs, Work, name_of};
+use super::result::{OutArgs, Work};
 use super::stack::StackArgs;
 use crate::error::Result;
+use crate::files::name_of;
 
 /// Options of `fuse transform`.
 #[derive(Args, Debug)]
