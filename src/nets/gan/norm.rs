@@ -3,7 +3,7 @@
 
 use burn::module::Module;
 use burn::tensor::Tensor;
-use opticus_kernels::{Function, engine};
+use opticus_kernels::engine;
 
 use crate::nets::init::{Scope, WeightInit};
 use crate::nets::layers::{BatchNorm2d, Linear};
@@ -29,9 +29,7 @@ impl ModulatedNorm {
 
     /// Input and output [n, c, h, w], vectors [n, numbers].
     pub fn forward_relu(&self, x: Tensor<4>, vectors: &Tensor<2>) -> Tensor<4> {
-        let [n, c, _, _] = x.dims();
-        let each = |layer: &Linear| layer.forward(vectors.clone()).reshape([n, c, 1, 1]);
-        let y = self.norm.forward(x) * (each(&self.gain) + 1.0) + each(&self.shift);
-        engine::activate(y, Function::Relu)
+        let each = |layer: &Linear| layer.forward(vectors.clone());
+        engine::modulate_relu(self.norm.forward(x), each(&self.gain) + 1.0, each(&self.shift))
     }
 }

@@ -6,7 +6,7 @@ use burn::backend::tensor::FloatTensor;
 
 use super::{
     Gradients, Kernels, Normalized, Perhaps, Rois, TransposedWindow, Window, WindowThenPool, conv, conv_pool,
-    dense, elementwise, join, norm, pool, roi, transpose,
+    dense, elementwise, join, modulate, norm, pool, roi, transpose,
 };
 use crate::{Function, Pool2d, RoiAlign};
 
@@ -43,6 +43,14 @@ impl<B: Gradients, C: CheckpointStrategy> Kernels for Autodiff<B, C> {
         relu: bool,
     ) -> Normalized<Self> {
         norm::recorded::<B, C>([x, gamma, beta], residual.into_option(), epsilon, relu)
+    }
+
+    fn modulate(
+        x: FloatTensor<Self>,
+        gain: FloatTensor<Self>,
+        shift: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        modulate::recorded::<B, C>([x, gain, shift])
     }
 
     fn pool(x: FloatTensor<Self>, pool: Pool2d) -> FloatTensor<Self> {

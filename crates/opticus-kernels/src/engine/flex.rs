@@ -9,8 +9,8 @@ use burn::tensor::DType;
 
 use super::{
     Gradients, Inputs, Kernels, Memory, NormalizeGradients, Normalized, Perhaps, Pooled, PooledMemory, Rois,
-    TransposedWindow, Window, WindowThenPool, conv, conv_pool, dense, elementwise, join, norm, pool, roi,
-    transpose,
+    TransposedWindow, Window, WindowThenPool, conv, conv_pool, dense, elementwise, join, modulate, norm,
+    pool, roi, transpose,
 };
 use crate::{Function, Kept, Pool2d, RoiAlign};
 
@@ -84,6 +84,13 @@ impl Kernels for Flex {
         match all_f32([&x, &gamma, &beta].into_iter().chain(&residual)) {
             true => norm::forward(x, gamma, beta, residual, epsilon, relu),
             false => norm::by_engine::<Self>(x, gamma, beta, residual, epsilon, relu),
+        }
+    }
+
+    fn modulate(x: FlexTensor, gain: FlexTensor, shift: FlexTensor) -> FlexTensor {
+        match all_f32([&x, &gain, &shift]) {
+            true => modulate::forward([x, gain, shift]),
+            false => modulate::by_engine::<Self>([x, gain, shift]),
         }
     }
 
@@ -181,6 +188,10 @@ impl Gradients for Flex {
 
     fn normalize_gradient(memory: Memory<Self>, dy: FlexTensor, residual: bool) -> NormalizeGradients<Self> {
         norm::gradient(memory, dy, residual)
+    }
+
+    fn modulate_gradients(x: FlexTensor, gain: FlexTensor, y: FlexTensor, dy: FlexTensor) -> [FlexTensor; 3] {
+        modulate::gradients(x, gain, y, dy)
     }
 
     fn pool_with_winners(x: FlexTensor, pool: Pool2d) -> (FlexTensor, FlexTensor) {

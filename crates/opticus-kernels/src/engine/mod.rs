@@ -11,6 +11,7 @@ mod elementwise;
 mod flex;
 mod join;
 mod memory;
+mod modulate;
 mod norm;
 mod pool;
 mod roi;
@@ -137,6 +138,19 @@ pub fn batch_norm(x: Tensor<4>, gamma: Tensor<1>, beta: Tensor<1>, then: Then) -
         mean: Tensor::from_dispatch(all.mean),
         variance: Tensor::from_dispatch(all.variance),
     }
+}
+
+/// `relu(gain · x + shift)` with a factor and a summand for each channel of each image: input and output
+/// `[n, c, h, w]`, `gain` and `shift` `[n, c]`. Differentiable in all three.
+///
+/// # Panics
+/// If the shapes do not fit each other.
+pub fn modulate_relu(x: Tensor<4>, gain: Tensor<2>, shift: Tensor<2>) -> Tensor<4> {
+    Tensor::from_dispatch(<Dispatch as Kernels>::modulate(
+        x.into_dispatch(),
+        gain.into_dispatch(),
+        shift.into_dispatch(),
+    ))
 }
 
 /// The largest value of each window: input `[n, c, h, w]`, output `[n, c, h', w']`. Differentiable.
@@ -288,6 +302,15 @@ pub trait Kernels: Backend {
         norm::by_engine::<Self>(x, gamma, beta, residual.into_option(), epsilon, relu)
     }
 
+    /// See [`modulate_relu`].
+    fn modulate(
+        x: FloatTensor<Self>,
+        gain: FloatTensor<Self>,
+        shift: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        modulate::by_engine::<Self>([x, gain, shift])
+    }
+
     /// See [`max_pool2d`].
     fn pool(x: FloatTensor<Self>, pool: Pool2d) -> FloatTensor<Self> {
         pool::by_engine::<Self>(x, pool)
@@ -401,6 +424,16 @@ pub trait Gradients: Kernels {
         residual: bool,
     ) -> NormalizeGradients<Self> {
         norm::gradient_by_engine(memory, dy, residual)
+    }
+
+    /// The gradients of a modulation's input, factors and summands.
+    fn modulate_gradients(
+        x: FloatTensor<Self>,
+        gain: FloatTensor<Self>,
+        y: FloatTensor<Self>,
+        dy: FloatTensor<Self>,
+    ) -> [FloatTensor<Self>; 3] {
+        modulate::gradients_by_engine::<Self>(x, gain, y, dy)
     }
 
     /// The pooling, with what its gradient needs to know of each window.

@@ -256,6 +256,24 @@ fn normalisation_equals_its_definition_by_the_engine() {
 }
 
 #[test]
+fn modulation_equals_the_engines() {
+    for [n, c, h, w] in [[2, 3, 5, 4], [1, 1, 1, 1], [3, 2, 33, 17], [0, 3, 6, 6]] {
+        let (x, gain, shift) = (tensor([n, c, h, w], 1), tensor([n, c], 2), tensor([n, c], 3));
+        let gradients = |all: &burn::tensor::Gradients| {
+            vec![
+                values(x.grad(all).unwrap()),
+                values(gain.grad(all).unwrap()),
+                values(shift.grad(all).unwrap()),
+            ]
+        };
+        let each = |v: &Tensor<2>| v.clone().reshape([n, c, 1, 1]);
+        let theirs = Passes::of(relu(x.clone() * each(&gain) + each(&shift)), gradients);
+        let ours = Passes::of(modulate_relu(x.clone(), gain.clone(), shift.clone()), gradients);
+        ours.assert_equal(&theirs, &format!("{n}x{c}x{h}x{w}"));
+    }
+}
+
+#[test]
 fn a_tensor_that_is_not_contiguous_is_as_good() {
     let x = tensor([2, 7, 3, 6], 1);
     let w = tensor([4, 3, 3, 3], 2);

@@ -5,6 +5,7 @@
 //! second cache, so that memory is read once and written once.
 
 mod backward;
+mod modulate;
 mod shape;
 mod statistics;
 
@@ -14,6 +15,7 @@ mod tests;
 use rayon::prelude::*;
 
 pub use backward::{BatchNormGradients, BatchNormUpstream, batch_norm_backward};
+pub use modulate::{Modulation, ModulationGradients, modulate, modulate_backward};
 pub use shape::{NormFault, NormShape, NormShapeError};
 
 use crate::partition::{CHUNK, check_len};

@@ -15,7 +15,7 @@ pub struct NormShape {
 }
 
 /// Values of one run: what the first cache holds, and few enough for sums in single precision.
-const RUN: usize = 2048;
+pub(super) const RUN: usize = 2048;
 
 impl NormShape {
     /// Sizes for statistics of the batch itself.
