@@ -38,7 +38,7 @@ pub struct TrainConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct NetSection {
-    /// `dense-gan`, `dcgan` or `resnet-gan`.
+    /// `dense-gan`, `dcgan`, `modulated-gan` or `resnet-gan`.
     pub name: GanKind,
     /// Side of the square pictures in pixels; the data's own when left out.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -58,7 +58,7 @@ pub struct NetSection {
     /// Numbers that a label, numbers or words become.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub condition: Option<usize>,
-    /// Self-attention (`resnet-gan`).
+    /// Self-attention (`modulated-gan`, `resnet-gan`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attention: Option<bool>,
     /// Spectral normalisation of the discriminator.
@@ -217,7 +217,7 @@ pub struct WatchSection {
 impl Default for NetSection {
     fn default() -> Self {
         Self {
-            name: GanKind::Dcgan,
+            name: GanKind::ModulatedGan,
             image_size: None,
             channels: None,
             latent: None,
@@ -319,7 +319,7 @@ impl RunConfig for TrainConfig {
 
     fn recipe(&self) -> &'static [(&'static str, &'static str)] {
         match self.net.name {
-            GanKind::DenseGan | GanKind::Dcgan => &DCGAN,
+            GanKind::DenseGan | GanKind::Dcgan | GanKind::ModulatedGan => &DCGAN,
             GanKind::ResnetGan => &RESNET_GAN,
         }
     }

@@ -23,7 +23,7 @@ pub struct TrainArgs {
     pub data: PathBuf,
     #[command(flatten)]
     pub run: RunArgs,
-    /// Networks: dense-gan, dcgan (default) or resnet-gan.
+    /// Networks: dense-gan, dcgan, modulated-gan (default) or resnet-gan.
     #[arg(long, value_name = "NAME")]
     pub net: Option<GanKind>,
     /// What pictures will be asked by: auto, none, label, numbers or text.

@@ -26,19 +26,23 @@ pub enum GanKind {
     DenseGan,
     /// Radford, Metz and Chintala 2016.
     Dcgan,
+    /// The generator of `ResnetGan`, whose norms are modulated by the latent numbers (Chen et al. 2019, "On Self
+    /// Modulation for Generative Adversarial Networks"), against DCGAN's discriminator.
+    ModulatedGan,
     /// Residual blocks: Miyato et al. 2018 ("SNGAN"), Brock et al. 2019 ("BigGAN").
     ResnetGan,
 }
 
 impl GanKind {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::DenseGan, Self::Dcgan, Self::ResnetGan];
+    pub const ALL: [Self; 4] = [Self::DenseGan, Self::Dcgan, Self::ModulatedGan, Self::ResnetGan];
 
     /// What `--net` calls it.
     pub const fn name(self) -> &'static str {
         match self {
             Self::DenseGan => "dense-gan",
             Self::Dcgan => "dcgan",
+            Self::ModulatedGan => "modulated-gan",
             Self::ResnetGan => "resnet-gan",
         }
     }
@@ -79,7 +83,7 @@ pub struct GanConfig {
     pub discriminator_width: usize,
     /// Numbers of the condition's embedding; 0 for no condition.
     pub condition: usize,
-    /// Self-attention where feature maps have 8 to 18 pixels a side (`resnet-gan`).
+    /// Self-attention where feature maps have 8 to 18 pixels a side (`modulated-gan`'s generator, `resnet-gan`).
     pub attention: bool,
     /// The discriminator's weights are divided by their largest singular value; DCGAN's loses its norms then.
     pub spectral_norm: bool,
@@ -93,6 +97,7 @@ impl GanConfig {
         let (latent, generator_width, discriminator_width) = match name {
             GanKind::DenseGan => (100, 128, 64),
             GanKind::Dcgan => (100, 64, 64),
+            GanKind::ModulatedGan => (100, 24, 64),
             GanKind::ResnetGan => (128, 32, 32),
         };
         Self {

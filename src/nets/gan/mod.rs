@@ -49,7 +49,7 @@ impl Generator {
         match config.name {
             GanKind::DenseGan => Self::Dense(DenseGenerator::new(config, scope)),
             GanKind::Dcgan => Self::Dcgan(dcgan::Generator::new(config, scope)),
-            GanKind::ResnetGan => Self::Resnet(ResnetGenerator::new(config, scope)),
+            GanKind::ModulatedGan | GanKind::ResnetGan => Self::Resnet(ResnetGenerator::new(config, scope)),
         }
     }
 
@@ -91,7 +91,7 @@ impl Discriminator {
     fn new(config: &GanConfig, scope: &Scope) -> Self {
         match config.name {
             GanKind::DenseGan => Self::Dense(DenseDiscriminator::new(config, scope)),
-            GanKind::Dcgan => Self::Dcgan(dcgan::Discriminator::new(config, scope)),
+            GanKind::Dcgan | GanKind::ModulatedGan => Self::Dcgan(dcgan::Discriminator::new(config, scope)),
             GanKind::ResnetGan => Self::Resnet(ResnetDiscriminator::new(config, scope)),
         }
     }
