@@ -8,7 +8,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::condition::{Condition, Wish};
-use super::dataset::{Examples, Measured, prepare};
+use super::dataset::{Examples, Measured};
+use super::evidence::{Evidence, mistaken, nearest};
 use super::extractor::{Extractor, Seen};
 use super::matching::{self, Lessons};
 use super::metrics::{
@@ -16,6 +17,7 @@ use super::metrics::{
     manifold_scores, recognition,
 };
 use super::predict::{Generator, Request};
+use super::prepare::prepare;
 use crate::data::Dataset;
 use crate::data::sampler::epoch_order;
 use crate::error::{Error, Result};
@@ -26,8 +28,6 @@ use crate::train::Progress;
 const SPLITS: usize = 10;
 /// Pictures made of each description that is held out.
 const OF_EACH: usize = 4;
-/// Pictures of a kind shown as evidence.
-const SHOWN: usize = 24;
 
 /// What to measure.
 #[derive(Clone, Copy, Debug)]
@@ -40,6 +40,8 @@ pub struct Question {
     pub truncation: Option<f64>,
     /// For text: passes of the matcher over the pictures.
     pub matcher_epochs: u64,
+    /// Pictures of a kind to show as [`Evidence`].
+    pub shown: usize,
 }
 
 /// What `generate eval` finds. Distances: smaller is better; all else: greater.
@@ -118,41 +120,6 @@ pub struct Protocol {
     pub seed: u64,
     /// Latent numbers beyond it were drawn again.
     pub truncation: Option<f64>,
-}
-
-/// What figures cannot say: pictures to look at.
-#[derive(Debug)]
-pub struct Evidence {
-    /// The first pictures made, each with the nearest of those learnt from.
-    pub nearest: Vec<Nearest>,
-    /// How many of those learnt from were compared.
-    pub among: usize,
-    /// Pictures that the classifier takes for something else.
-    pub mistaken: Vec<Mistaken>,
-}
-
-/// A picture made, and the one learnt from that is nearest to it by the features: a copy shows here.
-#[derive(Debug)]
-pub struct Nearest {
-    /// What was asked for.
-    pub request: Request,
-    /// What was made.
-    pub made: Image8,
-    /// The nearest.
-    pub learnt: Image8,
-}
-
-/// A picture that is taken for another label than was asked for.
-#[derive(Debug)]
-pub struct Mistaken {
-    /// What was asked for.
-    pub request: Request,
-    /// What was made.
-    pub made: Image8,
-    /// What it is taken for.
-    pub seen: String,
-    /// How surely.
-    pub probability: f64,
 }
 
 /// Measures a generator. Where no extractor is given, descriptions make one.
@@ -292,62 +259,6 @@ fn retrieved(
     let made = generator.sample(&requests, question.truncation)?;
     let real = matching::load(held_out, generator.size().width)?;
     Ok([found(&made, &asked)?, found(&real, &own)?])
-}
-
-/// The first pictures made, beside the nearest of these: their features, which pictures they are of, and the pictures.
-fn nearest(
-    generator: &Generator,
-    requests: &[Request],
-    question: Question,
-    fake: &Features,
-    (learnt, order, examples): (&Features, &[usize], &Examples),
-) -> Result<Vec<Nearest>> {
-    let requests = &requests[..SHOWN.min(requests.len())];
-    let made = generator.sample(requests, question.truncation)?;
-    let side = generator.size().width;
-    let apart = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum::<f32>();
-    let closest = |row: &[f32]| {
-        let distances = learnt.rows().map(|other| apart(row, other)).zip(order);
-        distances.min_by(|a, b| a.0.total_cmp(&b.0)).map_or(0, |(_, index)| *index)
-    };
-    requests
-        .iter()
-        .zip(made)
-        .zip(fake.rows())
-        .map(|((request, made), row)| {
-            let learnt = prepare(&examples.pictures.load(closest(row))?, side);
-            Ok(Nearest { request: request.clone(), made, learnt })
-        })
-        .collect()
-}
-
-/// Some of the pictures that are taken for another label than was asked for, the surest first.
-fn mistaken(
-    generator: &Generator,
-    requests: &[Request],
-    question: Question,
-    (probabilities, seen): (&Features, &[usize]),
-    classes: &[String],
-) -> Result<Vec<Mistaken>> {
-    let mut wrong: Vec<(usize, usize, f32)> = seen
-        .iter()
-        .copied()
-        .zip(probabilities.rows())
-        .enumerate()
-        .filter(|(i, (seen, _))| requests[*i].wish != Wish::Label(*seen))
-        .map(|(i, (seen, row))| (i, seen, row[seen]))
-        .collect();
-    wrong.sort_by(|a, b| b.2.total_cmp(&a.2));
-    wrong.truncate(SHOWN);
-    let asked: Vec<Request> = wrong.iter().map(|(i, ..)| requests[*i].clone()).collect();
-    let made = if asked.is_empty() { Vec::new() } else { generator.sample(&asked, question.truncation)? };
-    let of = |((request, made), (_, seen, probability)): ((Request, Image8), (usize, usize, f32))| Mistaken {
-        request,
-        made,
-        seen: classes[seen].clone(),
-        probability: f64::from(probability),
-    };
-    Ok(asked.into_iter().zip(made).zip(wrong).map(of).collect())
 }
 
 /// The most probable class of each picture.

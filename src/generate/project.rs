@@ -5,8 +5,8 @@ use burn::tensor::{Tensor, TensorData};
 use opticus_pixels::Image8;
 
 use super::condition::{Condition, Wish};
-use super::dataset::prepare;
 use super::predict::{Generator, to_values};
+use super::prepare::prepare;
 use crate::error::{Error, Result};
 use crate::nets::state;
 

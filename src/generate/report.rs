@@ -6,7 +6,8 @@ use opticus_pixels::codec::{self, ColorMode, Limits};
 use serde::Deserialize;
 
 use super::condition::Condition;
-use super::evaluation::{Evidence, GenerateScores};
+use super::evaluation::GenerateScores;
+use super::evidence::Evidence;
 use super::predict::{Generator, Request};
 use crate::error::{Error, Result};
 use crate::report::{

@@ -19,6 +19,9 @@ use crate::generate::{Condition, Generator};
 use crate::settings::Draft;
 use crate::train::{Existing, Order, Progress, RunConfig};
 
+/// Pictures of a kind on the page of a report.
+const SHOWN: usize = 24;
+
 /// Options of `generate eval`.
 #[derive(Args, Debug)]
 pub struct EvalArgs {
@@ -73,6 +76,7 @@ pub fn run(args: &EvalArgs, global: &Global) -> Result<()> {
         seed: args.seed,
         truncation: args.truncation,
         matcher_epochs: u64::from(args.matcher_epochs),
+        shown: if args.report.is_some() { SHOWN } else { 0 },
     };
     let (scores, evidence) =
         evaluate(&generator, &data, extractor.as_deref(), question, &device, watcher.as_mut())?;
