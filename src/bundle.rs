@@ -4,6 +4,7 @@
 //! no time, host or path is written.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -78,6 +79,25 @@ pub struct Provenance {
     /// Version of Opticus that wrote it.
     #[serde(default)]
     pub product_version: String,
+}
+
+impl Card {
+    /// # Errors
+    /// [`Error::ModelFile`] if the model is for another job; the message names the command that takes it.
+    pub fn expect_job(&self, job: &str) -> Result<()> {
+        if self.job == job {
+            return Ok(());
+        }
+        Err(Error::ModelFile(format!(
+            "this model is for the job `{of}`, not `{job}`; use `opticus {of}`",
+            of = self.job
+        )))
+    }
+}
+
+/// What is wrong with a part of a card whose values cannot be.
+pub fn senseless<E: fmt::Display>(part: &str) -> impl Fn(E) -> Error {
+    move |e| Error::ModelFile(format!("the card's `{part}` makes no sense: {e}"))
 }
 
 impl Provenance {

@@ -59,6 +59,14 @@ impl Error {
         Self::Io { action, path: path.as_ref().to_path_buf(), source }
     }
 
+    /// The same of this model file, if it is what is wrong with one.
+    pub fn of_model(self, path: &Path) -> Self {
+        match self {
+            Self::ModelFile(message) => Self::ModelFile(format!("{}: {message}", path.display())),
+            other => other,
+        }
+    }
+
     /// The process exit status of the command-line contract: 2 configuration, 130 interrupted, 1 anything else.
     pub fn exit_status(&self) -> u8 {
         match self {

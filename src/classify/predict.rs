@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use super::dataset::Pictures;
 use super::metrics::{ClassifyScores, ScoreKeeper, softmax};
-use crate::bundle::{self, Bundle, Card};
+use crate::bundle::{self, Bundle, Card, senseless};
 use crate::data::{Batch, Loader};
 use crate::error::{Error, Result};
 use crate::nets::{Net, NetConfig, Predictor};
@@ -71,24 +71,16 @@ impl Classifier {
     /// Loads an Opticus model file; it holds everything that prediction needs.
     pub fn load(path: impl AsRef<Path>, device: &Device) -> Result<Self> {
         let path = path.as_ref();
-        Self::from_bundle(bundle::load(path)?, device).map_err(|e| match e {
-            Error::ModelFile(message) => Error::ModelFile(format!("{}: {message}", path.display())),
-            other => other,
-        })
+        Self::from_bundle(bundle::load(path)?, device).map_err(|e| e.of_model(path))
     }
 
     /// A classifier from a model file's contents.
     pub fn from_bundle(bundle: Bundle, device: &Device) -> Result<Self> {
-        let Card { job, net, classes, preprocessing, .. } = bundle.card;
-        if job != super::JOB {
-            return Err(Error::ModelFile(format!(
-                "this model is for the job `{job}`, not `{}`; use `opticus {job}`",
-                super::JOB
-            )));
-        }
+        bundle.card.expect_job(super::JOB)?;
+        let Card { net, classes, preprocessing, .. } = bundle.card;
         let config: NetConfig = bundle::from_json("net", net)?;
         let preprocessing = bundle::from_json("preprocessing", preprocessing)?;
-        config.validate().map_err(|e| Error::ModelFile(format!("the card's `net` makes no sense: {e}")))?;
+        config.validate().map_err(senseless("net"))?;
         let net = config.load(&bundle.tensors, device)?;
         Self::from_parts(net, config, classes, preprocessing)
     }

@@ -21,7 +21,7 @@ use super::score::truth_of;
 use super::suppression::Suppression;
 use super::transform::Transform;
 use super::two_stage::RegionDetector;
-use crate::bundle::{self, Bundle, Card};
+use crate::bundle::{self, Bundle, Card, senseless};
 use crate::data::Dataset;
 use crate::error::{Error, Result};
 use crate::nets::state;
@@ -49,10 +49,7 @@ impl Detector {
     /// [`Error::ModelFile`] naming the file and what is wrong with it; [`Error::Io`].
     pub fn load(path: impl AsRef<Path>, device: &Device) -> Result<Self> {
         let path = path.as_ref();
-        Self::from_bundle(bundle::load(path)?, device).map_err(|e| match e {
-            Error::ModelFile(message) => Error::ModelFile(format!("{}: {message}", path.display())),
-            other => other,
-        })
+        Self::from_bundle(bundle::load(path)?, device).map_err(|e| e.of_model(path))
     }
 
     /// A detector from a model file's contents.
@@ -60,15 +57,10 @@ impl Detector {
     /// # Errors
     /// [`Error::ModelFile`] if it is for another job, or its parts do not fit each other.
     pub fn from_bundle(bundle: Bundle, device: &Device) -> Result<Self> {
-        let Card { job, net, classes, preprocessing, .. } = bundle.card;
-        if job != super::JOB {
-            return Err(Error::ModelFile(format!(
-                "this model is for the job `{job}`, not `{}`; use `opticus {job}`",
-                super::JOB
-            )));
-        }
+        bundle.card.expect_job(super::JOB)?;
+        let Card { net, classes, preprocessing, .. } = bundle.card;
         let config: DetectorConfig = bundle::from_json("net", net)?;
-        config.validate().map_err(|e| Error::ModelFile(format!("the card's `net` makes no sense: {e}")))?;
+        config.validate().map_err(senseless("net"))?;
         let transform: Transform = bundle::from_json("preprocessing", preprocessing)?;
         let net = config.load(&bundle.tensors, device)?;
         Self::from_parts(&net, config, classes, transform)
@@ -84,9 +76,7 @@ impl Detector {
         classes: Vec<String>,
         transform: Transform,
     ) -> Result<Self> {
-        transform
-            .validate()
-            .map_err(|e| Error::ModelFile(format!("the card's `preprocessing` makes no sense: {e}")))?;
+        transform.validate().map_err(senseless("preprocessing"))?;
         if classes.len() != config.classes() {
             return Err(Error::ModelFile(format!(
                 "the model names {} classes but its network has {}",

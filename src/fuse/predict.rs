@@ -10,7 +10,7 @@ use opticus_pixels::blend::{carry_colour, luma};
 use opticus_pixels::preprocess::Planes;
 
 use super::net::{FuserConfig, Input, Merger, Rule};
-use crate::bundle::{self, Bundle, Card};
+use crate::bundle::{self, Bundle, Card, senseless};
 use crate::error::{Error, Result};
 use crate::nets::fusion::{FusionNet, REACH};
 use crate::nets::init::Scope;
@@ -40,10 +40,7 @@ impl Fuser {
     /// [`Error::ModelFile`] naming the file, if it is no fuser.
     pub fn load(path: impl AsRef<Path>, device: &Device) -> Result<Self> {
         let path = path.as_ref();
-        Self::from_bundle(bundle::load(path)?, device).map_err(|e| match e {
-            Error::ModelFile(message) => Error::ModelFile(format!("{}: {message}", path.display())),
-            other => other,
-        })
+        Self::from_bundle(bundle::load(path)?, device).map_err(|e| e.of_model(path))
     }
 
     /// The model that comes with the program.
@@ -59,15 +56,10 @@ impl Fuser {
     /// # Errors
     /// [`Error::ModelFile`] if it is for another job or makes no sense.
     pub fn from_bundle(bundle: Bundle, device: &Device) -> Result<Self> {
-        let Card { job, net, preprocessing, .. } = bundle.card;
-        if job != super::JOB {
-            return Err(Error::ModelFile(format!(
-                "this model is for the job `{job}`, not `{}`; use `opticus {job}`",
-                super::JOB
-            )));
-        }
+        bundle.card.expect_job(super::JOB)?;
+        let Card { net, preprocessing, .. } = bundle.card;
         let config: FuserConfig = bundle::from_json("net", net)?;
-        config.validate().map_err(|e| Error::ModelFile(format!("the card's `net` makes no sense: {e}")))?;
+        config.validate().map_err(senseless("net"))?;
         let input: Input = bundle::from_json("preprocessing", preprocessing)?;
         let blank = config.layers.build(&Scope::blank(device));
         Self::from_parts(state::load_map(blank, &bundle.tensors)?, config, input)

@@ -11,7 +11,7 @@ use rayon::prelude::*;
 
 use super::metrics::{Features, Levels, inception_planes};
 use super::predict::to_values;
-use crate::bundle::{self, Bundle, Card};
+use crate::bundle::{self, Bundle, Card, senseless};
 use crate::error::{Error, Result};
 use crate::nets::gan::Matcher;
 use crate::nets::layers::global_avg_pool;
@@ -56,10 +56,7 @@ impl Extractor {
     /// # Errors
     /// [`Error::ModelFile`] naming the file, if it is no classifier.
     pub fn load(path: &Path, device: &Device) -> Result<Self> {
-        let named = |e: Error| match e {
-            Error::ModelFile(message) => Error::ModelFile(format!("{}: {message}", path.display())),
-            other => other,
-        };
+        let named = |e: Error| e.of_model(path);
         let Bundle { card: Card { job, net, classes, preprocessing, .. }, tensors } = bundle::load(path)?;
         if job != CLASSIFIER {
             return Err(named(Error::ModelFile(format!(
@@ -69,9 +66,7 @@ impl Extractor {
         let load = || {
             let config: NetConfig = bundle::from_json("net", net)?;
             let preprocessing: Preprocessing = bundle::from_json("preprocessing", preprocessing)?;
-            config
-                .validate()
-                .map_err(|e| Error::ModelFile(format!("the card's `net` makes no sense: {e}")))?;
+            config.validate().map_err(senseless("net"))?;
             preprocessing.validate().map_err(Error::ModelFile)?;
             if preprocessing.channels.count() != config.in_channels || classes.len() != config.classes {
                 return Err(Error::ModelFile(

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 use super::condition::{Condition, Wish};
 use super::net::{Artist, Pictures, latents};
-use crate::bundle::{self, Bundle, Card};
+use crate::bundle::{self, Bundle, Card, senseless};
 use crate::data::sampler::{DataRng, Purpose, rng_for};
 use crate::error::{Error, Result};
 use crate::nets::gan::GanConfig;
@@ -51,10 +51,7 @@ impl Generator {
     /// [`Error::ModelFile`] naming the file, if it is no generator.
     pub fn load(path: impl AsRef<Path>, device: &Device) -> Result<Self> {
         let path = path.as_ref();
-        Self::from_bundle(bundle::load(path)?, device).map_err(|e| match e {
-            Error::ModelFile(message) => Error::ModelFile(format!("{}: {message}", path.display())),
-            other => other,
-        })
+        Self::from_bundle(bundle::load(path)?, device).map_err(|e| e.of_model(path))
     }
 
     /// The generator that comes with the program: digits, asked by `--label 0` to `--label 9`.
@@ -72,19 +69,14 @@ impl Generator {
     /// # Errors
     /// [`Error::ModelFile`] if it is for another job or makes no sense.
     pub fn from_bundle(bundle: Bundle, device: &Device) -> Result<Self> {
-        let Card { job, net, preprocessing, .. } = bundle.card;
-        if job != super::JOB {
-            return Err(Error::ModelFile(format!(
-                "this model is for the job `{job}`, not `{}`; use `opticus {job}`",
-                super::JOB
-            )));
-        }
+        bundle.card.expect_job(super::JOB)?;
+        let Card { net, preprocessing, .. } = bundle.card;
         let config: GanConfig = bundle::from_json("net", net)?;
         let pictures: Pictures = bundle::from_json("preprocessing", preprocessing)?;
         pictures.condition.validate()?;
-        let senseless = |e: Error| Error::ModelFile(format!("the card's `net` makes no sense: {e}"));
-        config.validate().map_err(senseless)?;
-        let blank = Artist::new(&config, &pictures.condition, &Scope::blank(device)).map_err(senseless)?;
+        config.validate().map_err(senseless("net"))?;
+        let blank =
+            Artist::new(&config, &pictures.condition, &Scope::blank(device)).map_err(senseless("net"))?;
         Self::from_parts(state::load_map(blank, &bundle.tensors)?, config, pictures)
     }
 
