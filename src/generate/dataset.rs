@@ -44,6 +44,8 @@ pub struct Parts {
     pub train: Examples,
     /// Descriptions set aside, with their pictures; empty but for text.
     pub held_out: Examples,
+    /// For labels, the data's own part to test by, else to validate by, and its name.
+    pub own: Option<(&'static str, Examples)>,
     /// What the model can be asked for.
     pub condition: Condition,
     /// Left out because they cannot be read.
@@ -100,7 +102,8 @@ pub fn open(path: &Path, config: &TrainConfig) -> Result<Parts> {
         None if described::has_alpha(&parts.train.pictures) => ColorMode::Rgba,
         None => parts.train.pictures.color(),
     };
-    for part in [&mut parts.train, &mut parts.held_out] {
+    let own = parts.own.as_mut().map(|(_, examples)| examples);
+    for part in [&mut parts.train, &mut parts.held_out].into_iter().chain(own) {
         part.pictures = part.pictures.clone().with_color(color);
     }
     parts.channels = color.channels();
@@ -148,7 +151,7 @@ pub fn open_for_measuring(
         Condition::Text { held_out, .. } => config.data.held_out = *held_out,
         Condition::None | Condition::Label { .. } => {}
     }
-    let Parts { train, held_out, condition: found, .. } = open(path, &config)?;
+    let Parts { train, held_out, own, condition: found, .. } = open(path, &config)?;
     if let (Condition::Label { names }, Condition::Label { names: known }) = (&found, condition)
         && names != known
     {
@@ -167,41 +170,31 @@ pub fn open_for_measuring(
         Examples { wishes, ..examples.clone() }
     };
     let (learnt, held_out) = (said(&train), said(&held_out));
-    let options = OpenOptions { on_bad: config.data.on_bad, ..OpenOptions::default() };
-    let apart = match condition {
-        Condition::Label { .. } => data::open(path, Format::Auto, &options)?,
-        _ => return Ok(Measured { real: learnt.clone(), part: "train", other: None, learnt, held_out }),
+    let (real, part, other) = match own {
+        Some((part, real)) => (real, part, Some(learnt.clone())),
+        None => (learnt.clone(), "train", None),
     };
-    let color = learnt.pictures.color();
-    let labelled = |pictures: Labelled| Examples {
-        wishes: pictures.items().iter().map(|item| Wish::Label(item.label)).collect(),
-        pictures: pictures.with_color(color),
-        captions: Arc::new([]),
-    };
-    let filled = |part: Option<Labelled>| part.filter(|part| !part.is_empty());
-    Ok(match (filled(apart.test), filled(apart.val)) {
-        (Some(test), _) => {
-            Measured { real: labelled(test), part: "test", other: Some(learnt.clone()), learnt, held_out }
-        }
-        (None, Some(val)) => {
-            Measured { real: labelled(val), part: "val", other: Some(learnt.clone()), learnt, held_out }
-        }
-        _ => Measured { real: learnt.clone(), part: "train", other: None, learnt, held_out },
-    })
+    Ok(Measured { real, part, other, learnt, held_out })
 }
 
 fn labels(splits: Splits) -> Result<Parts> {
     splits.train.check_trainable()?;
-    Ok(Parts { skipped: splits.skipped, ..labelled(splits.train) })
+    let own = [("test", splits.test), ("val", splits.val)];
+    let own =
+        own.into_iter().find_map(|(name, part)| Some((name, by_label(part.filter(|p| !p.is_empty())?))));
+    Ok(Parts { own, skipped: splits.skipped, ..labelled(splits.train) })
 }
 
 /// Pictures that are already open, asked by their labels.
 pub fn labelled(pictures: Labelled) -> Parts {
     let names = pictures.classes().to_vec();
-    let wishes = pictures.items().iter().map(|item| Wish::Label(item.label)).collect();
     let (side, channels) = (pictures_side(&pictures), pictures.color().channels());
-    let train = Examples { pictures, wishes, captions: Arc::new([]) };
-    Parts { side, channels, ..parts(train, Condition::Label { names }, Vec::new()) }
+    Parts { side, channels, ..parts(by_label(pictures), Condition::Label { names }, Vec::new()) }
+}
+
+fn by_label(pictures: Labelled) -> Examples {
+    let wishes = pictures.items().iter().map(|item| Wish::Label(item.label)).collect();
+    Examples { pictures, wishes, captions: Arc::new([]) }
 }
 
 /// The side that suits pictures: their own, within bounds.
@@ -277,7 +270,7 @@ fn text(all: Described<String>, config: &TrainConfig) -> Result<Parts> {
 fn parts(train: Examples, condition: Condition, skipped: Vec<Skipped>) -> Parts {
     let none = train.pictures.subset(&[]);
     let held_out = Examples { pictures: none, wishes: Arc::new([]), captions: Arc::new([]) };
-    Parts { train, held_out, condition, skipped, side: 0, channels: 0 }
+    Parts { train, held_out, own: None, condition, skipped, side: 0, channels: 0 }
 }
 
 /// Pictures that are visited again and again, until an epoch has its number of them.

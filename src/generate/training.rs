@@ -59,7 +59,7 @@ pub fn train_on(
     progress: &mut dyn Progress,
 ) -> Result<Trained> {
     let Order { config, device, .. } = order;
-    let Parts { train, held_out, condition, skipped, side, channels } = parts;
+    let Parts { train, held_out, condition, skipped, side, channels, .. } = parts;
     for skipped in &skipped {
         progress.message(&format!("skipped {}: {}", skipped.name, skipped.reason));
     }
