@@ -266,6 +266,7 @@ fn figures_section(scores: &GenerateScores) -> Section {
         ("Coverage", Some(fixed(scores.coverage, 4))),
         ("Inception score", scores.inception_score.map(|v| fixed(v, 3))),
         ("Taken for what was asked for", scores.recognised.map(|v| fixed(v, 4))),
+        ("Classification accuracy score", scores.classification_accuracy.map(|v| fixed(v, 4))),
     ];
     for (name, value) in optional.iter().filter_map(|(name, value)| Some((name, value.as_ref()?))) {
         facts = facts.fact(name, value);

@@ -71,11 +71,12 @@ fn a_run_learns_and_leaves_everything_it_should() {
     let (model, extractor) = (out.join("best.safetensors"), judge.join("best.safetensors"));
     let eval = ["generate", "eval", "--model", text(&model), "--data", text(&data), "--count", "60"];
     let page = folder.path().join("eval.html");
-    let scores = json(&[&eval[..], &["--extractor", text(&extractor), "--report", text(&page)]].concat());
+    let more = ["--extractor", text(&extractor), "--report", text(&page), "--accuracy"];
+    let scores = json(&[&eval[..], &more].concat());
     let page = std::fs::read_to_string(page).unwrap();
     assert!(page.contains("nearest to") && page.matches("<img").count() >= 48);
     assert_eq!(scores["protocol"]["fake"], 60);
-    for part in ["precision", "recall", "coverage", "recognised"] {
+    for part in ["precision", "recall", "coverage", "recognised", "classification_accuracy"] {
         assert!((0.0..=1.0).contains(&scores[part].as_f64().unwrap()), "{part}: {scores}");
     }
     assert!(scores["fid"].as_f64().unwrap() >= 0.0);
@@ -143,6 +144,8 @@ fn words_and_numbers_are_learnt_too() {
             2,
             &["know"][..if name == "text" { 1 } else { 0 }],
         );
+        let eval = ["generate", "eval", "--model", text(&model), "--data", text(&table), "--accuracy"];
+        fails(&eval, 2, &["labels", "--accuracy"]);
     }
 }
 

@@ -1,23 +1,21 @@
 //! `opticus generate eval`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use burn::tensor::Device;
 use clap::Args;
 
-use super::super::{Global, device, interrupt, output, progress};
+use super::super::{Global, device, output, progress};
+use super::judge;
 use crate::bundle;
-use crate::classify::config::TrainConfig as ClassifierConfig;
-use crate::classify::training as classifier;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::files;
 use crate::generate::config::TrainConfig;
 use crate::generate::dataset::open_for_measuring;
-use crate::generate::evaluation::{GenerateScores, Question, evaluate};
+use crate::generate::evaluation::{GenerateScores, Question, evaluate, labelled};
 use crate::generate::report::evaluation_report;
 use crate::generate::{Condition, Generator};
 use crate::settings::Draft;
-use crate::train::{Existing, Order, Progress, RunConfig};
+use crate::train::RunConfig;
 
 /// Pictures of a kind on the page of a report.
 const SHOWN: usize = 24;
@@ -47,6 +45,10 @@ pub struct EvalArgs {
     /// For text: passes of the matcher over the pictures.
     #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub matcher_epochs: u32,
+    /// For labels: also train a classifier on the made pictures alone and measure it on the real ones (classification
+    /// accuracy score, Ravuri and Vinyals 2019). Takes minutes; it is kept beside the model.
+    #[arg(long)]
+    pub accuracy: bool,
     /// Also write an HTML report here.
     #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,
@@ -68,7 +70,9 @@ pub fn run(args: &EvalArgs, global: &Global) -> Result<()> {
     let mut watcher = progress::watcher(global);
     let extractor = match (&args.extractor, generator.condition()) {
         (Some(path), _) => Some(path.clone()),
-        (None, Condition::Label { .. }) => Some(own_classifier(args, &device, watcher.as_mut())?),
+        (None, Condition::Label { .. }) => {
+            Some(judge::of_real(&args.model, &args.data, &device, watcher.as_mut())?)
+        }
         _ => None,
     };
     let question = Question {
@@ -78,44 +82,19 @@ pub fn run(args: &EvalArgs, global: &Global) -> Result<()> {
         matcher_epochs: u64::from(args.matcher_epochs),
         shown: if args.report.is_some() { SHOWN } else { 0 },
     };
-    let (scores, evidence) =
+    let made = args.accuracy.then(|| labelled(&generator, question)).transpose()?;
+    let (mut scores, evidence) =
         evaluate(&generator, &data, extractor.as_deref(), question, &device, watcher.as_mut())?;
+    if let Some(made) = made {
+        scores.classification_accuracy =
+            Some(judge::of_made(&args.model, made, data.real.pictures, &device, watcher.as_mut())?);
+    }
     if let Some(path) = &args.report {
         let title = format!("{} on {}", args.model.display(), args.data.display());
         let page = evaluation_report(&title, generator.condition(), &scores, &evidence)?;
         files::write_atomically(path, |out| out.write_all(page.as_bytes()))?;
     }
     if global.json { output::json(&scores) } else { tell(&scores) }
-}
-
-/// A classifier trained on the same data, kept beside the model.
-fn own_classifier(args: &EvalArgs, device: &Device, progress: &mut dyn Progress) -> Result<PathBuf> {
-    let out = args.model.parent().unwrap_or(Path::new("")).join("extractor");
-    let best = out.join("best.safetensors");
-    if out.join("report.html").is_file() && best.is_file() {
-        progress.message(&format!("comparing by the features of {}", best.display()));
-        return Ok(best);
-    }
-    progress.message(&format!("training a classifier to compare by, into {}", out.display()));
-    let mut draft = Draft::new();
-    for (key, value) in [("net.name", "small-cnn"), ("fit.epochs", "5"), ("fit.batch_size", "64")] {
-        draft.set_text(&format!("{key}={value}"))?;
-    }
-    let order = Order {
-        config: &ClassifierConfig::from_draft(draft)?,
-        init_from: None,
-        out: &out,
-        existing: if out.join("config.toml").is_file() { Existing::Resume } else { Existing::Refuse },
-        device,
-        interrupted: &interrupt::flag(),
-    };
-    classifier::train(&args.data, &order, progress).map_err(|e| match e {
-        Error::Input(message) => Error::Input(format!(
-            "no classifier can be trained on this data to compare by ({message}); give one with --extractor FILE"
-        )),
-        other => other,
-    })?;
-    Ok(best)
 }
 
 fn tell(scores: &GenerateScores) -> Result<()> {
@@ -134,6 +113,11 @@ fn tell(scores: &GenerateScores) -> Result<()> {
         for of in &scores.recognised_of {
             output::line(&format!("  {:<24} {:.4} of {}", of.label, of.part, of.count))?;
         }
+    }
+    if let Some(part) = scores.classification_accuracy {
+        output::line(&format!(
+            "classification accuracy score: {part:.4} of the real pictures, by a classifier of made ones"
+        ))?;
     }
     for (whose, found) in [("made", scores.retrieval), ("real", scores.retrieval_real)] {
         if let Some(found) = found {

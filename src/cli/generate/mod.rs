@@ -4,6 +4,7 @@ mod asked;
 mod counter;
 mod eval;
 mod interpolate;
+mod judge;
 mod project;
 mod sample;
 mod train;
