@@ -43,8 +43,9 @@ pub use elementwise::{
 };
 pub use gemm::{Matrix, dots, gemm};
 pub use norm::{
-    BatchNorm, BatchNormGradients, BatchNormUpstream, Modulation, ModulationGradients, NormFault, NormShape,
-    NormShapeError, batch_norm_backward, batch_norm_infer, batch_norm_train, modulate, modulate_backward,
+    BatchNorm, BatchNormGradients, BatchNormUpstream, Modulation, ModulationGradients, ModulationUpstream,
+    NormFault, NormShape, NormShapeError, batch_norm_backward, batch_norm_infer, batch_norm_train, modulate,
+    modulate_backward,
 };
 pub use optimizer::{Adam, Parameter, Sgd, Update, sum_of_squares, update, update_all, update_average};
 pub use pool::{

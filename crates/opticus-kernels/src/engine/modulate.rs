@@ -14,7 +14,7 @@ use burn::tensor::Shape;
 use super::Gradients;
 use super::flex::{contiguous, sizes, values};
 use super::memory::Buffer;
-use crate::{Modulation, ModulationGradients, modulate, modulate_backward};
+use crate::{Modulation, ModulationGradients, ModulationUpstream, modulate, modulate_backward};
 
 /// `x`, `gain` and `shift`, or what belongs to them.
 pub(super) type Three<B> = [FloatTensor<B>; 3];
@@ -67,9 +67,9 @@ pub(super) fn gradients(x: FlexTensor, gain: FlexTensor, y: FlexTensor, dy: Flex
     let (maps, planes) = (sizes::<4>(&x), sizes::<2>(&gain));
     let mut dx = Buffer::new(values(&x).len());
     let (mut dgain, mut dshift) = (Buffer::new(values(&gain).len()), Buffer::new(values(&gain).len()));
-    let job = Modulation { x: values(&x), gain: values(&gain), shift: values(&gain) };
+    let from = ModulationUpstream { x: values(&x), gain: values(&gain), y: values(&y), dy: values(&dy) };
     let to = ModulationGradients { dx: &mut dx, dgain: &mut dgain, dshift: &mut dshift };
-    modulate_backward(&job, values(&y), values(&dy), to);
+    modulate_backward(&from, to);
     [dx.into_tensor(&maps), dgain.into_tensor(&planes), dshift.into_tensor(&planes)]
 }
 
@@ -101,5 +101,37 @@ pub(super) fn recorded<B: Gradients, C: CheckpointStrategy>(
     match Modulate.prepare::<C>(nodes).compute_bound().stateful() {
         OpsKind::Tracked(prep) => prep.finish([x, gain, y.clone()], y),
         OpsKind::UnTracked(prep) => prep.finish(y),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::backend::Flex;
+    use burn::tensor::TensorData;
+
+    use super::*;
+
+    fn tensor<const D: usize>(shape: [usize; D], seed: usize) -> FlexTensor {
+        let values: Vec<f32> = (0..shape.iter().product())
+            .map(|i: usize| ((i + seed).wrapping_mul(2_654_435_761) % 1_000_003) as f32 / 500_001.5 - 1.0)
+            .collect();
+        FlexTensor::from_data(TensorData::new(values, shape))
+    }
+
+    #[test]
+    fn other_devices_get_the_same_values_and_gradients() {
+        let (x, gain, shift) = (tensor([3, 2, 5, 4], 1), tensor([3, 2], 2), tensor([3, 2], 3));
+        let close = |ours: FlexTensor, wanted: FlexTensor| {
+            assert_eq!(ours.shape(), wanted.shape());
+            for (ours, wanted) in values(&ours).iter().zip(values(&contiguous(wanted))) {
+                assert!((ours - wanted).abs() <= 1e-5, "{ours} {wanted}");
+            }
+        };
+        let inputs = [x.clone(), gain.clone(), shift];
+        let y = forward(inputs.clone());
+        close(y.clone(), by_engine::<Flex>(inputs));
+        let dy = tensor([3, 2, 5, 4], 77);
+        let wanted = gradients_by_engine::<Flex>(x.clone(), gain.clone(), y.clone(), dy.clone());
+        gradients(x, gain, y, dy).into_iter().zip(wanted).for_each(|(ours, wanted)| close(ours, wanted));
     }
 }

@@ -15,7 +15,7 @@ mod tests;
 use rayon::prelude::*;
 
 pub use backward::{BatchNormGradients, BatchNormUpstream, batch_norm_backward};
-pub use modulate::{Modulation, ModulationGradients, modulate, modulate_backward};
+pub use modulate::{Modulation, ModulationGradients, ModulationUpstream, modulate, modulate_backward};
 pub use shape::{NormFault, NormShape, NormShapeError};
 
 use crate::partition::{CHUNK, check_len};

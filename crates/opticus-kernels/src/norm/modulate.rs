@@ -20,6 +20,19 @@ pub struct Modulation<'a> {
     pub shift: &'a [f32],
 }
 
+/// What the gradients are computed from.
+#[derive(Clone, Copy, Debug)]
+pub struct ModulationUpstream<'a> {
+    /// Input of the forward pass, `[planes, plane]`.
+    pub x: &'a [f32],
+    /// Factor of each plane.
+    pub gain: &'a [f32],
+    /// Output of the forward pass.
+    pub y: &'a [f32],
+    /// Gradient of the output.
+    pub dy: &'a [f32],
+}
+
 /// Where the gradients go; all are overwritten.
 #[derive(Debug)]
 pub struct ModulationGradients<'a> {
@@ -31,15 +44,11 @@ pub struct ModulationGradients<'a> {
     pub dshift: &'a mut [f32],
 }
 
-impl Modulation<'_> {
-    /// Values of a plane; 1 where there are no planes.
-    fn plane(&self) -> usize {
-        let planes = self.gain.len();
-        check_len("shift", self.shift.len(), planes);
-        let plane = self.x.len().checked_div(planes).unwrap_or(0);
-        check_len("input", self.x.len(), planes * plane);
-        plane.max(1)
-    }
+/// Values of a plane; 1 where there are no planes.
+fn plane_of(x: &[f32], gain: &[f32]) -> usize {
+    let plane = x.len().checked_div(gain.len()).unwrap_or(0);
+    check_len("input", x.len(), gain.len() * plane);
+    plane.max(1)
 }
 
 /// `out = relu(gain · x + shift)`. NaN stays NaN.
@@ -50,16 +59,17 @@ pub fn modulate(job: &Modulation, out: &mut [f32]) {
     modulate_at(Level::best(), job, out);
 }
 
-/// Gradients of [`modulate`], from its output `y` and the gradient of that.
+/// Gradients of [`modulate`].
 ///
 /// # Panics
 /// As [`modulate`], for all lengths.
-pub fn modulate_backward(job: &Modulation, y: &[f32], dy: &[f32], to: ModulationGradients) {
-    modulate_backward_at(Level::best(), job, y, dy, to);
+pub fn modulate_backward(from: &ModulationUpstream, to: ModulationGradients) {
+    modulate_backward_at(Level::best(), from, to);
 }
 
 fn modulate_at(level: Level, job: &Modulation, out: &mut [f32]) {
-    let plane = job.plane();
+    let plane = plane_of(job.x, job.gain);
+    check_len("shift", job.shift.len(), job.gain.len());
     check_len("output", out.len(), job.x.len());
     let rows = rows_per_task(plane);
     let parts = out.par_chunks_mut(rows * plane).zip(job.x.par_chunks(rows * plane));
@@ -70,9 +80,10 @@ fn modulate_at(level: Level, job: &Modulation, out: &mut [f32]) {
     );
 }
 
-fn modulate_backward_at(level: Level, job: &Modulation, y: &[f32], dy: &[f32], to: ModulationGradients) {
-    let plane = job.plane();
-    let (values, planes) = (job.x.len(), job.gain.len());
+fn modulate_backward_at(level: Level, from: &ModulationUpstream, to: ModulationGradients) {
+    let ModulationUpstream { x, gain, y, dy } = *from;
+    let plane = plane_of(x, gain);
+    let (values, planes) = (x.len(), gain.len());
     for (what, got, wanted) in [
         ("output", y.len(), values),
         ("output gradient", dy.len(), values),
@@ -88,12 +99,13 @@ fn modulate_backward_at(level: Level, job: &Modulation, y: &[f32], dy: &[f32], t
         return;
     }
     let rows = rows_per_task(plane);
-    let values = to.dx.par_chunks_mut(rows * plane).zip(job.x.par_chunks(rows * plane));
+    let values = to.dx.par_chunks_mut(rows * plane).zip(x.par_chunks(rows * plane));
     let values = values.zip(y.par_chunks(rows * plane).zip(dy.par_chunks(rows * plane)));
     let planes = to.dgain.par_chunks_mut(rows).zip(to.dshift.par_chunks_mut(rows));
-    values.zip(planes.zip(job.gain.par_chunks(rows))).for_each(
+    values.zip(planes.zip(gain.par_chunks(rows))).for_each(
         |(((dx, x), (y, dy)), ((dgain, dshift), gain))| {
-            level.run(Back { plane, x, gain, y, dy, to: ModulationGradients { dx, dgain, dshift } });
+            let from = ModulationUpstream { x, gain, y, dy };
+            level.run(Back { plane, from, to: ModulationGradients { dx, dgain, dshift } });
         },
     );
 }
@@ -125,17 +137,14 @@ impl Kernel for Forward<'_> {
 
 struct Back<'a> {
     plane: usize,
-    x: &'a [f32],
-    gain: &'a [f32],
-    y: &'a [f32],
-    dy: &'a [f32],
+    from: ModulationUpstream<'a>,
     to: ModulationGradients<'a>,
 }
 
 impl Kernel for Back<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Self { plane, x, gain, y, dy, to } = self;
+        let Self { plane, from: ModulationUpstream { x, gain, y, dy }, to } = self;
         for (i, gain) in gain.iter().enumerate() {
             let part = i * plane..(i + 1) * plane;
             let (x, y, dy) = (&x[part.clone()], &y[part.clone()], &dy[part.clone()]);
@@ -201,7 +210,8 @@ mod tests {
                 let (mut dx, mut dgain, mut dshift) =
                     (vec![f32::NAN; x.len()], vec![f32::NAN; planes], vec![f32::NAN; planes]);
                 let to = ModulationGradients { dx: &mut dx, dgain: &mut dgain, dshift: &mut dshift };
-                modulate_backward_at(level, &job, &y, &y_gradient, to);
+                let from = ModulationUpstream { x: &x, gain: &gain, y: &y, dy: &y_gradient };
+                modulate_backward_at(level, &from, to);
                 let d = |i: usize| if y[i] > 0.0 { f64::from(y_gradient[i]) } else { 0.0 };
                 close(&what, &dx, (0..x.len()).map(|i| d(i) * f64::from(gain[of(i)])));
                 let sum =
