@@ -67,7 +67,7 @@ pub fn import(request: &Request<'_>) -> Result<Bundle> {
     let preprocessing = recipe.preprocessing();
     config.input = preprocessing.size;
     let classes = class_names(request.classes, config.classes)?;
-    let file = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
+    let file = crate::files::name_of(path);
     let card = Card {
         format_version: FORMAT_VERSION,
         job: super::JOB.into(),

@@ -13,7 +13,7 @@ use opticus_pixels::Size;
 use opticus_pixels::codec::ColorMode;
 
 use super::Format;
-use super::dataset::{Item, Labelled, Records, Source};
+use super::dataset::{Labelled, Records};
 use super::open::{OpenOptions, Split, Splits};
 use crate::error::{Error, Result};
 
@@ -122,13 +122,10 @@ pub(super) fn open(
                     file.display()
                 ))
             })?;
-            let origin = file.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+            let origin = crate::files::name_of(file);
             let size = Size::new(SIDE as u32, SIDE as u32);
             let records = Arc::new(Records { origin, size, channels: 3, data });
-            items.extend(labels.iter().enumerate().map(|(i, label)| Item {
-                source: Source::Record { records: Arc::clone(&records), index: i as u32 },
-                label: usize::from(*label),
-            }));
+            items.extend(records.items(labels.iter().copied().map(usize::from)));
         }
         if !items.is_empty() {
             let color = options.color.unwrap_or(ColorMode::Rgb);

@@ -91,6 +91,14 @@ impl Records {
         self.data.len() / self.stride().max(1)
     }
 
+    /// Its pictures in order, each with its class.
+    pub fn items(self: &Arc<Self>, labels: impl IntoIterator<Item = usize>) -> impl Iterator<Item = Item> {
+        labels.into_iter().enumerate().map(|(i, label)| Item {
+            source: Source::Record { records: Arc::clone(self), index: i as u32 },
+            label,
+        })
+    }
+
     /// The samples of picture `index`.
     pub fn samples(&self, index: usize) -> &[u8] {
         &self.data[index * self.stride()..][..self.stride()]
@@ -436,14 +444,7 @@ mod tests {
     fn in_memory(labels: &[usize], classes: usize) -> Labelled {
         let data = (0..labels.len() * 4).map(|i| (i % 251) as u8).collect();
         let records = Arc::new(Records { origin: "test".into(), size: Size::new(2, 2), channels: 1, data });
-        let items = labels
-            .iter()
-            .enumerate()
-            .map(|(i, &label)| Item {
-                source: Source::Record { records: Arc::clone(&records), index: i as u32 },
-                label,
-            })
-            .collect();
+        let items = records.items(labels.iter().copied()).collect();
         let names = (0..classes).map(|c| format!("c{c}")).collect();
         Labelled::new(names, items, ColorMode::Grey, Limits::default()).unwrap()
     }

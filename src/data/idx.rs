@@ -20,7 +20,7 @@ use std::sync::Arc;
 use opticus_pixels::Size;
 use opticus_pixels::codec::ColorMode;
 
-use super::dataset::{Item, Labelled, Records, Source};
+use super::dataset::{Labelled, Records};
 use super::open::{OpenOptions, Split, Splits};
 use crate::error::{Error, Result};
 
@@ -205,14 +205,13 @@ pub(super) fn open(folder: &Path, files: &[PathBuf], options: &OpenOptions) -> R
     let (classes, class_of) = class_names(folder, files, highest)?;
     let mut splits = Splits::empty(super::Format::Idx, classes.clone());
     for (split, (records, labels)) in loaded {
-        let mut items = Vec::with_capacity(labels.len());
-        for (i, label) in labels.iter().enumerate() {
-            let class = class_of[usize::from(*label)].ok_or_else(|| {
+        let class = |(i, label): (usize, &u8)| {
+            class_of[usize::from(*label)].ok_or_else(|| {
                 Error::Input(format!("{}#{i} has label {label}, which has no class name", records.origin))
-            })?;
-            let source = Source::Record { records: Arc::clone(&records), index: i as u32 };
-            items.push(Item { source, label: class });
-        }
+            })
+        };
+        let items =
+            records.items(labels.iter().enumerate().map(class).collect::<Result<Vec<_>>>()?).collect();
         let color = options.color.unwrap_or(ColorMode::Grey);
         splits.put(split, Labelled::new(classes.clone(), items, color, options.limits.clone())?);
     }
@@ -243,7 +242,7 @@ fn load_pair(pair: &Pair) -> Result<(Arc<Records>, Vec<u8>)> {
             labels.dimensions
         )));
     }
-    let name = pair.images.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    let name = crate::files::name_of(&pair.images);
     let mut data = images.data;
     let (mut width, mut height) = (columns, rows);
     if name.to_lowercase().starts_with("emnist") {

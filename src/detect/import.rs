@@ -55,7 +55,7 @@ pub fn import(request: &Request<'_>, device: &Device) -> Result<Bundle> {
     // Names and shapes are checked, and the network is run-ready.
     let net = config.load(&tensors, device).map_err(named)?;
     Detector::from_parts(&net, config.clone(), classes.clone(), transform.clone())?;
-    let file = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
+    let file = crate::files::name_of(path);
     let sum: String = Sha256::digest(&bytes).iter().map(|b| format!("{b:02x}")).collect();
     let card = Card {
         format_version: FORMAT_VERSION,

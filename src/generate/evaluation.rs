@@ -21,7 +21,7 @@ use super::metrics::{
 use super::predict::{Generator, Request};
 use super::prepare::prepare;
 use crate::data::sampler::epoch_order;
-use crate::data::{Dataset, Item, Labelled, Records, Source};
+use crate::data::{Dataset, Labelled, Records};
 use crate::error::{Error, Result};
 use crate::nets::gan::Matcher;
 use crate::train::Progress;
@@ -321,12 +321,7 @@ pub fn labelled(generator: &Generator, question: Question) -> Result<Labelled> {
     }
     let size = generator.size();
     let records = Arc::new(Records { origin: "made".into(), size, channels: color.channels(), data });
-    let items = (0..question.count)
-        .map(|i| Item {
-            source: Source::Record { records: Arc::clone(&records), index: i as u32 },
-            label: i % names.len().max(1),
-        })
-        .collect();
+    let items = records.items((0..question.count).map(|i| i % names.len().max(1))).collect();
     Labelled::new(names.clone(), items, color, Limits::default())
 }
 

@@ -18,7 +18,7 @@ use opticus_pixels::codec::{ColorMode, Limits};
 use opticus_pixels::{Image8, Size};
 use rayon::prelude::*;
 
-use super::dataset::{Item, Labelled, Records, Source};
+use super::dataset::{Labelled, Records};
 use super::sampler::{Purpose, rng_for};
 use crate::error::{Error, Result};
 
@@ -119,12 +119,7 @@ fn in_memory(options: &Shapes, name: &str, draw: fn(&Shapes, usize) -> Image8) -
         .for_each(|(i, slot)| slot.copy_from_slice(&draw(options, i).data));
     let origin = format!("{name}-{}", options.seed);
     let records = Arc::new(Records { origin, size, channels: 3, data });
-    let items = (0..options.count)
-        .map(|i| Item {
-            source: Source::Record { records: Arc::clone(&records), index: i as u32 },
-            label: Shapes::label(i),
-        })
-        .collect();
+    let items = records.items((0..options.count).map(Shapes::label)).collect();
     Labelled::new(CLASSES.map(String::from).to_vec(), items, ColorMode::Rgb, Limits::default())
 }
 
